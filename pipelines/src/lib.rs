@@ -1,1 +1,18 @@
-//! placeholder
+//! Definitions, compiled once and run by both layers.
+//!
+//! A definition (SQL or the builder) is planned into a typed plan and compiled into kernels over column batches. This crate is
+//! the pure core of Watershed: it does no I/O, reads no clock and draws no random numbers.
+
+pub mod aggregate;
+pub mod catalog;
+pub mod core;
+pub mod decode;
+pub mod error;
+pub mod expr;
+pub mod key;
+pub mod partial;
+pub mod registry;
+pub mod source;
+pub mod sql;
+pub mod tail;
+pub mod types;

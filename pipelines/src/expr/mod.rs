@@ -1,0 +1,330 @@
+//! Typed scalar expressions.
+//!
+//! The planner resolves names, checks types and inserts every [`Expr::Cast`], so that what stands here needs no further
+//! coercion: the arguments of a comparison have one type; arithmetic has both sides of the result's kind (see [`Function`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{DataType, Schema, Value};
+
+/// A typed scalar expression over the columns of one input schema.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Expr {
+    /// A column of the input, by index.
+    Column {
+        /// Index in the input's schema.
+        index: usize,
+        /// Its type.
+        data_type: DataType,
+    },
+    /// A constant.
+    Literal {
+        /// The value.
+        value: Value,
+        /// Its type (a NULL has one, too).
+        data_type: DataType,
+    },
+    /// A built-in function.
+    Call {
+        /// Which.
+        function: Function,
+        /// Arguments, already coerced.
+        args: Vec<Expr>,
+        /// Result type.
+        data_type: DataType,
+    },
+    /// Searched `CASE`; only the branch that is taken can fail.
+    Case {
+        /// (condition, value) pairs in order.
+        branches: Vec<(Expr, Expr)>,
+        /// `ELSE`; NULL when absent.
+        otherwise: Option<Box<Expr>>,
+        /// Result type of every branch.
+        data_type: DataType,
+    },
+    /// `CAST` (a value that does not fit fails) or `TRY_CAST` (it is NULL).
+    Cast {
+        /// What is cast.
+        input: Box<Expr>,
+        /// To which type.
+        to: DataType,
+        /// `TRY_CAST`.
+        safe: bool,
+    },
+    /// A user's function, from the registry.
+    User {
+        /// Registered name.
+        name: String,
+        /// Registered version: part of the fingerprint.
+        version: u32,
+        /// Arguments, already coerced to the declared types.
+        args: Vec<Expr>,
+        /// Declared result type.
+        data_type: DataType,
+    },
+}
+
+impl Expr {
+    /// The type of its value.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Expr::Column { data_type, .. }
+            | Expr::Literal { data_type, .. }
+            | Expr::Call { data_type, .. }
+            | Expr::Case { data_type, .. }
+            | Expr::User { data_type, .. } => *data_type,
+            Expr::Cast { to, .. } => *to,
+        }
+    }
+
+    /// A reference to the column at `index` of `schema`.
+    pub fn column(schema: &Schema, index: usize) -> Expr {
+        Expr::Column { index, data_type: schema.fields[index].data_type }
+    }
+
+    /// Calls `visit` for this expression and all below it, parents first.
+    pub fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        visit(self);
+        match self {
+            Expr::Column { .. } | Expr::Literal { .. } => {}
+            Expr::Call { args, .. } | Expr::User { args, .. } => args.iter().for_each(|a| a.walk(visit)),
+            Expr::Cast { input, .. } => input.walk(visit),
+            Expr::Case { branches, otherwise, .. } => {
+                for (condition, value) in branches {
+                    condition.walk(visit);
+                    value.walk(visit);
+                }
+                if let Some(otherwise) = otherwise {
+                    otherwise.walk(visit);
+                }
+            }
+        }
+    }
+}
+
+/// Built-in scalar functions. Unless said otherwise a NULL argument gives NULL. "Fails" means: the record is rejected (in a
+/// core) or the query ends with an error (in a tail).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Function {
+    /// `a + b`. Both sides have the result's type (decimals: the result's scale). Integers and decimals fail on overflow;
+    /// doubles follow IEEE 754.
+    Add,
+    /// `a - b`, as [`Function::Add`].
+    Subtract,
+    /// `a * b`, as [`Function::Add`], but decimal scales add up: `scale(result) = scale(a) + scale(b)`.
+    Multiply,
+    /// `a / b`. Integers (same type both sides) truncate toward zero; everything else is planned as doubles. A zero divisor
+    /// fails, for doubles too (as in PostgreSQL).
+    Divide,
+    /// `a % b`: the sign of the dividend; integers, doubles and same-scale decimals; a zero divisor fails.
+    Modulo,
+    /// `-a`.
+    Negate,
+    /// `=`; both sides of one type (decimals of one scale), here and in all comparisons. NaN = NaN; NaN is greatest.
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `IS DISTINCT FROM`; never NULL.
+    IsDistinctFrom,
+    /// `IS NOT DISTINCT FROM`; never NULL.
+    IsNotDistinctFrom,
+    /// `AND` in SQL's three-valued logic. The right side can only fail where the left one is not false.
+    And,
+    /// `OR` in SQL's three-valued logic. The right side can only fail where the left one is not true.
+    Or,
+    /// `NOT`
+    Not,
+    /// `IS NULL`
+    IsNull,
+    /// `IS NOT NULL`
+    IsNotNull,
+    /// `IS TRUE`; never NULL (`IS FALSE` is `IS TRUE` of `NOT`).
+    IsTrue,
+    /// `a IN (b, c, …)`: `args[0]` is `a`. SQL's NULL rules.
+    In,
+    /// First argument that is not NULL; later ones can only fail where earlier ones are NULL.
+    Coalesce,
+    /// `NULLIF(a, b)`
+    NullIf,
+    /// Greatest of the arguments that are not NULL.
+    Greatest,
+    /// Least of the arguments that are not NULL.
+    Least,
+    /// `a || b`: NULL if either is.
+    Concat,
+    /// `LIKE` with a constant pattern and `%`, `_`.
+    Like {
+        /// The pattern.
+        pattern: String,
+        /// The escape character.
+        escape: Option<char>,
+        /// `ILIKE`.
+        case_insensitive: bool,
+    },
+    /// `REGEXP_LIKE(text, pattern)` or `~`; syntax of the `regex` crate.
+    RegexpLike {
+        /// The pattern.
+        pattern: String,
+    },
+    /// `REGEXP_REPLACE(text, pattern, replacement)`: every match; `$1` names a group.
+    RegexpReplace {
+        /// The pattern.
+        pattern: String,
+        /// The replacement.
+        replacement: String,
+    },
+    /// `REGEXP_EXTRACT(text, pattern[, group])`: NULL without a match.
+    RegexpExtract {
+        /// The pattern.
+        pattern: String,
+        /// Capture group, 0 for the whole match.
+        group: usize,
+    },
+    /// `LOWER`, by Unicode.
+    Lower,
+    /// `UPPER`, by Unicode.
+    Upper,
+    /// `LENGTH`: characters (`INT`).
+    Length,
+    /// `TRIM(text)` of spaces on both sides.
+    Trim,
+    /// `LTRIM`
+    TrimStart,
+    /// `RTRIM`
+    TrimEnd,
+    /// `SUBSTRING(text, from[, count])`, 1-based characters, PostgreSQL's rules.
+    Substring,
+    /// `REPLACE(text, from, to)`
+    Replace,
+    /// `STARTS_WITH(text, prefix)`
+    StartsWith,
+    /// `ENDS_WITH(text, suffix)`
+    EndsWith,
+    /// `CONTAINS(text, part)`
+    Contains,
+    /// `STRPOS(text, part)`: 1-based, 0 if absent (`INT`).
+    Position,
+    /// `LEFT(text, n)` characters.
+    Left,
+    /// `RIGHT(text, n)` characters.
+    Right,
+    /// `SPLIT_PART(text, separator, n)`, 1-based; the empty text beyond the end.
+    SplitPart,
+    /// `JSON_VALUE(json, '$.a.b[0]')`: the scalar there as TEXT; NULL if absent or not a scalar or not JSON.
+    JsonValue {
+        /// The path, split: names and indexes.
+        path: Vec<String>,
+    },
+    /// `ABS`; the most negative integer fails.
+    Abs,
+    /// `SIGN` (`INT`)
+    Sign,
+    /// `FLOOR`: doubles and decimals (decimal result has scale 0).
+    Floor,
+    /// `CEIL`
+    Ceil,
+    /// `ROUND(x)`: half away from zero; doubles and decimals.
+    Round {
+        /// Digits after the point that stay.
+        digits: u8,
+    },
+    /// `SQRT` (double); a negative argument fails.
+    Sqrt,
+    /// `LN` (double); zero and below fail.
+    Ln,
+    /// `LOG10` (double); zero and below fail.
+    Log10,
+    /// `EXP` (double)
+    Exp,
+    /// `POWER` (double)
+    Power,
+    /// `DATE_TRUNC(unit, timestamp[, zone])` → `TIMESTAMP` (a `DATE` argument is cast first).
+    DateTrunc {
+        /// Unit.
+        unit: TimeUnit,
+        /// IANA time zone in which days begin; UTC when absent.
+        time_zone: Option<String>,
+    },
+    /// `EXTRACT(field FROM timestamp)` / `DATE_PART`, in UTC or a zone → `BIGINT`.
+    Extract {
+        /// Field.
+        field: DateField,
+        /// IANA time zone.
+        time_zone: Option<String>,
+    },
+    /// `timestamp ± INTERVAL`: months first (clamped to the month's end), then days, then microseconds; fails out of range.
+    AddInterval {
+        /// The interval, already negated for minus.
+        interval: Interval,
+    },
+    /// `DATE_DIFF(unit, start, end)`: unit boundaries crossed, in UTC → `BIGINT`.
+    DateDiff {
+        /// Unit.
+        unit: TimeUnit,
+    },
+    /// `TO_TIMESTAMP(seconds)`: from epoch seconds (double or integer).
+    ToTimestamp,
+    /// `EPOCH_US(timestamp)` → `BIGINT`
+    EpochMicros,
+    /// The start of the tumbling window that a timestamp lies in.
+    WindowStart {
+        /// The window.
+        window: crate::core::Window,
+    },
+}
+
+/// An interval constant. Months and days are calendar units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Interval {
+    /// Calendar months.
+    pub months: i32,
+    /// Days.
+    pub days: i32,
+    /// Microseconds.
+    pub micros: i64,
+}
+
+/// Units of `DATE_TRUNC` and `DATE_DIFF`. Weeks begin on Monday.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum TimeUnit {
+    Microsecond,
+    Millisecond,
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+/// Fields of `EXTRACT`. `Dow`: 0 = Sunday; `IsoDow`: 1 = Monday; `Epoch`: whole seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum DateField {
+    Microsecond,
+    Millisecond,
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+    Dow,
+    IsoDow,
+    Doy,
+    Epoch,
+}

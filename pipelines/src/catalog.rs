@@ -1,8 +1,19 @@
 //! The catalog: every source and view of a project, planned.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::{core::Core, source::Source, tail::Rel, types::Schema};
+use crate::{
+    core::Core,
+    error::Diagnostic,
+    registry::Registry,
+    source::Source,
+    sql::{self, SqlFile},
+    tail::Rel,
+    types::Schema,
+};
 
 /// A planned set of definitions. Built by [`crate::sql`] (and by the builder, through the same planner).
 #[derive(Clone, Debug, Default)]
@@ -37,4 +48,37 @@ pub struct Query {
     pub rel: Rel,
     /// Columns of the answer.
     pub schema: Arc<Schema>,
+}
+
+impl Catalog {
+    /// Plans definitions: `CREATE TABLE`, `CREATE MATERIALIZED VIEW` and `CREATE VIEW`, in any order. All mistakes are
+    /// reported at once where possible.
+    pub fn from_sql(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagnostic>> {
+        sql::plan_definitions(files, registry)
+    }
+
+    /// Plans a query over the views.
+    pub fn plan_query(&self, sql: &str, registry: &Registry) -> Result<Query, Diagnostic> {
+        sql::plan_query(self, sql, registry)
+    }
+
+    /// The source `name`.
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name)
+    }
+
+    /// The view `name`.
+    pub fn view(&self, name: &str) -> Option<&Arc<View>> {
+        self.views.get(name)
+    }
+
+    /// The materialized views with their cores, by name.
+    pub fn materialized(&self) -> impl Iterator<Item = (&Arc<View>, &Core)> {
+        self.views.values().filter_map(|view| view.core.as_ref().map(|core| (view, core)))
+    }
+
+    /// The materialized views whose rows the answer of `view` is made of (for a materialized view: itself).
+    pub fn dependencies(&self, view: &str) -> BTreeSet<String> {
+        self.views.get(view).map(|v| v.tail.scans().into_keys().map(str::to_owned).collect()).unwrap_or_default()
+    }
 }

@@ -146,18 +146,20 @@ impl Core {
         let mut fields: Vec<Field> = self
             .keys
             .iter()
-            .map(|k| Field { name: k.name().to_owned(), data_type: k.data_type(), nullable: !matches!(k, Key::WindowStart) })
+            .map(|k| Field {
+                name: k.name().to_owned(),
+                data_type: k.data_type(),
+                nullable: !matches!(k, Key::WindowStart),
+            })
             .collect();
         if self.window.is_some() {
-            fields.push(Field {
-                name: WINDOW_END_COLUMN.to_owned(),
-                data_type: DataType::Timestamp,
-                nullable: false,
-            });
+            fields.push(Field { name: WINDOW_END_COLUMN.to_owned(), data_type: DataType::Timestamp, nullable: false });
         }
-        fields.extend(
-            self.aggregates.iter().map(|a| Field { name: a.name.clone(), data_type: a.data_type, nullable: true }),
-        );
+        fields.extend(self.aggregates.iter().map(|a| Field {
+            name: a.name.clone(),
+            data_type: a.data_type,
+            nullable: true,
+        }));
         Schema { fields }
     }
 }

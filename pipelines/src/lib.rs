@@ -4,6 +4,7 @@
 //! the pure core of Watershed: it does no I/O, reads no clock and draws no random numbers.
 
 pub mod aggregate;
+pub mod builder;
 pub mod catalog;
 pub mod core;
 pub mod decode;

@@ -161,9 +161,10 @@ impl Rel {
             | Rel::Join { schema, .. }
             | Rel::Window { schema, .. }
             | Rel::Union { schema, .. } => schema,
-            Rel::Filter { input, .. } | Rel::Sort { input, .. } | Rel::Limit { input, .. } | Rel::Distinct { input } => {
-                input.schema()
-            }
+            Rel::Filter { input, .. }
+            | Rel::Sort { input, .. }
+            | Rel::Limit { input, .. }
+            | Rel::Distinct { input } => input.schema(),
         }
     }
 

@@ -1,7 +1,15 @@
-//! Keys: their order-preserving encoding, and ranges of them.
+//! Keys: their order-preserving [encoding], and ranges of them.
+
+mod encoding;
+mod range;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::encoding::{EncodedKeys, decode_keys, decode_value, encode_keys, encode_value, key_hash};
+pub(crate) use self::{
+    encoding::{bigint_of, cell_len, encode_cell, encode_typed},
+    range::ByteFilter,
+};
 use crate::types::Value;
 
 /// What a query wants of one key column.

@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod builder;
 pub mod catalog;
+mod columns;
 pub mod core;
 pub mod decode;
 pub mod error;
@@ -17,3 +18,4 @@ pub mod source;
 pub mod sql;
 pub mod tail;
 pub mod types;
+pub mod window;

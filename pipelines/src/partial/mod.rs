@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Partials: the mergeable state of a view, one row per key and window.
+//!
+//! A [`CoreKernel`] is a [`Core`] compiled once. It builds [`Partials`] from batches of records, merges, selects and divides
+//! them, finishes them into rows and turns them into frames for storage and back. Whatever way the records took (batches,
+//! threads, order of merges), the same records give the same bytes.
+
+mod kernel;
+mod reduction;
+
+use crate::{error::Failure, key::EncodedKeys, source::ViewCounts};
+
+pub use self::{
+    kernel::{CoreKernel, PartialsBuilder, PartitionFilter, TableLayout},
+    reduction::{Reduced, Reduction},
+};
+
+/// A record for which an expression of a view failed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rejected {
+    /// Log partition.
+    pub partition: u32,
+    /// Offset.
+    pub offset: u64,
+    /// Why.
+    pub failure: Failure,
+    /// The output column (or `WHERE`) whose expression failed.
+    pub column: String,
+}
+
+/// The state that a set of records gives one view.
+#[derive(Clone, Debug, Default)]
+pub struct Partials {
+    /// What happened to the records.
+    pub counts: ViewCounts,
+    /// The rejected records, sorted by partition and offset.
+    pub rejected: Vec<Rejected>,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// Rows sorted by key, each key once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) keys: EncodedKeys,
+}
+
+impl Partials {
+    /// Rows of the groups' table.
+    pub fn len(&self) -> usize {
+        self.tables.first().map_or(0, |table| table.keys.len())
+    }
+
+    /// Whether there is no group.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory it takes, about.
+    pub fn memory_bytes(&self) -> usize {
+        0
+    }
+}

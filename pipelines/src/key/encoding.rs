@@ -1,0 +1,351 @@
+//! The canonical encoding of key tuples.
+//!
+//! Order preserving (comparing bytes compares tuples column by column, NULL first), reversible and self-delimiting (no
+//! encoding of a tuple is a prefix of another of the same types, so the encoding of the first n columns is the prefix that
+//! all tuples with these n values share). Per column:
+//!
+//! | value | bytes |
+//! | --- | --- |
+//! | NULL | `00` |
+//! | not NULL | `01`, then: |
+//! | `BOOLEAN` | `00` or `01` |
+//! | `INT`, `DATE` | 4 bytes, big endian, sign bit flipped |
+//! | `BIGINT`, `TIMESTAMP` | 8 bytes, big endian, sign bit flipped |
+//! | `DOUBLE` | the 8 bytes of IEEE 754, big endian; all bits flipped if negative, else the sign bit; −0.0 as 0.0, NaN as `7ff8000000000000` (so it is greatest) |
+//! | `DECIMAL` | the unscaled integer in 16 bytes, big endian, sign bit flipped |
+//! | `TEXT`, `JSON` | UTF-8 with `00` written as `00 ff`, then `00 01` |
+
+use polars::prelude::Column;
+
+use crate::{
+    columns::{self, TypedColumn, Values, canonical_double},
+    error::PipelineError,
+    types::{DataType, Value},
+};
+
+const NULL: u8 = 0;
+const NOT_NULL: u8 = 1;
+const ESCAPED_ZERO: u8 = 0xff;
+const END_OF_TEXT: u8 = 1;
+
+/// Encoded keys, one after the other in one allocation.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EncodedKeys {
+    bytes: Vec<u8>,
+    /// Where each key ends in `bytes`.
+    ends: Vec<usize>,
+}
+
+impl EncodedKeys {
+    /// No keys, with room for `keys` of `bytes` bytes in all.
+    pub fn with_capacity(keys: usize, bytes: usize) -> EncodedKeys {
+        EncodedKeys { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(keys) }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of key `index`. Panics beyond the end.
+    #[inline]
+    pub fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+
+    /// All keys in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Adds a key.
+    #[inline]
+    pub fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Adds a key made of two parts.
+    pub(crate) fn push_joined(&mut self, head: &[u8], tail: &[u8]) {
+        self.bytes.extend_from_slice(head);
+        self.push(tail);
+    }
+
+    /// Removes all keys, keeping the room.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// The keys at `indices`.
+    pub fn take(&self, indices: impl ExactSizeIterator<Item = usize> + Clone) -> EncodedKeys {
+        let bytes = indices.clone().map(|i| self.get(i).len()).sum();
+        let mut keys = EncodedKeys::with_capacity(indices.len(), bytes);
+        indices.for_each(|i| keys.push(self.get(i)));
+        keys
+    }
+
+    /// Index of the first key that is not below `bound`; the keys must be sorted.
+    pub fn lower_bound(&self, bound: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle) < bound { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Whether every key is above the one before.
+    pub fn is_strictly_sorted(&self) -> bool {
+        (1..self.len()).all(|i| self.get(i - 1) < self.get(i))
+    }
+
+    /// Allocated memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
+    /// Total length of the keys.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn extend_with(&mut self, columns: &[TypedColumn], height: usize) {
+        self.ends.reserve(height);
+        for row in 0..height {
+            for column in columns {
+                encode_cell(column, row, &mut self.bytes);
+            }
+            self.ends.push(self.bytes.len());
+        }
+    }
+}
+
+/// Encodes the tuples of `columns`, all of `height` rows (without columns: `height` empty keys).
+pub fn encode_keys(columns: &[Column], height: usize) -> Result<EncodedKeys, PipelineError> {
+    let typed: Vec<TypedColumn> = columns.iter().map(TypedColumn::new).collect::<Result<_, _>>()?;
+    Ok(encode_typed(&typed, height))
+}
+
+pub(crate) fn encode_typed(columns: &[TypedColumn], height: usize) -> EncodedKeys {
+    let mut keys = EncodedKeys::with_capacity(height, height * columns.len() * 12);
+    keys.extend_with(columns, height);
+    keys
+}
+
+#[inline]
+pub(crate) fn encode_cell(column: &TypedColumn, row: usize, into: &mut Vec<u8>) {
+    if !column.is_valid(row) {
+        into.push(NULL);
+        return;
+    }
+    match &column.values {
+        Values::Boolean(values) => into.extend_from_slice(&[NOT_NULL, u8::from(values.value(row))]),
+        Values::Int(values) => push_fixed(into, int_bytes(values.values()[row])),
+        Values::BigInt(values) => push_fixed(into, bigint_bytes(values.values()[row])),
+        Values::Double(values) => push_fixed(into, double_bytes(values.values()[row])),
+        Values::Decimal(values) => push_fixed(into, decimal_bytes(values.values()[row])),
+        Values::Text(values) => encode_bytes(values.value(row).as_bytes(), into),
+        Values::Binary(values) => encode_bytes(values.value(row), into),
+    }
+}
+
+#[inline]
+fn push_fixed<const N: usize>(into: &mut Vec<u8>, bytes: [u8; N]) {
+    into.push(NOT_NULL);
+    into.extend_from_slice(&bytes);
+}
+
+fn int_bytes(value: i32) -> [u8; 4] {
+    ((value as u32) ^ (1 << 31)).to_be_bytes()
+}
+
+fn bigint_bytes(value: i64) -> [u8; 8] {
+    ((value as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+fn decimal_bytes(value: i128) -> [u8; 16] {
+    ((value as u128) ^ (1 << 127)).to_be_bytes()
+}
+
+fn double_bytes(value: f64) -> [u8; 8] {
+    let bits = canonical_double(value).to_bits();
+    let flipped = if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) };
+    flipped.to_be_bytes()
+}
+
+fn encode_bytes(bytes: &[u8], into: &mut Vec<u8>) {
+    into.push(NOT_NULL);
+    // `contains` is a vectorised search; texts with a zero byte are rare.
+    if bytes.contains(&0) {
+        for byte in bytes {
+            into.push(*byte);
+            if *byte == 0 {
+                into.push(ESCAPED_ZERO);
+            }
+        }
+    } else {
+        into.extend_from_slice(bytes);
+    }
+    into.extend_from_slice(&[0, END_OF_TEXT]);
+}
+
+/// Appends the encoding of one value of a column of type `data_type`. `None` if the type has no such value.
+pub fn encode_value(value: &Value, data_type: DataType, into: &mut Vec<u8>) -> Option<()> {
+    match (value, data_type) {
+        (Value::Null, _) => into.push(NULL),
+        (Value::Boolean(b), DataType::Boolean) => into.extend_from_slice(&[NOT_NULL, u8::from(*b)]),
+        (Value::Int(i), DataType::Int) => push_fixed(into, int_bytes(i32::try_from(*i).ok()?)),
+        (Value::Int(i), DataType::BigInt) => push_fixed(into, bigint_bytes(*i)),
+        (Value::Double(x), DataType::Double) => push_fixed(into, double_bytes(*x)),
+        (Value::Decimal(d), DataType::Decimal { .. }) => push_fixed(into, decimal_bytes(*d)),
+        (Value::Text(text), DataType::Text | DataType::Json) => encode_bytes(text.as_bytes(), into),
+        (Value::Timestamp(micros), DataType::Timestamp) => push_fixed(into, bigint_bytes(*micros)),
+        (Value::Date(days), DataType::Date) => push_fixed(into, int_bytes(*days)),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Length of the encoding of the value of type `data_type` that `bytes` begins with; `None` if it is cut short.
+#[inline]
+pub(crate) fn cell_len(bytes: &[u8], data_type: DataType) -> Option<usize> {
+    if *bytes.first()? == NULL {
+        return Some(1);
+    }
+    let len = match data_type {
+        DataType::Boolean => 2,
+        DataType::Int | DataType::Date => 5,
+        DataType::BigInt | DataType::Timestamp | DataType::Double => 9,
+        DataType::Decimal { .. } => 17,
+        DataType::Text | DataType::Json => {
+            let mut at = 1;
+            loop {
+                at += bytes.get(at..)?.iter().position(|b| *b == 0)?;
+                if *bytes.get(at + 1)? != ESCAPED_ZERO {
+                    break at + 2;
+                }
+                at += 2;
+            }
+        }
+    };
+    (len <= bytes.len()).then_some(len)
+}
+
+/// Takes the encoding of one value off the front of `bytes`.
+pub fn decode_value(bytes: &mut &[u8], data_type: DataType) -> Result<Value, PipelineError> {
+    let damaged = || PipelineError::Stored("a key ends within a value".to_owned());
+    let (cell, rest) = bytes.split_at(cell_len(bytes, data_type).ok_or_else(damaged)?);
+    *bytes = rest;
+    if cell[0] == NULL {
+        return Ok(Value::Null);
+    }
+    let body = &cell[1..];
+    Ok(match data_type {
+        DataType::Boolean => Value::Boolean(body[0] != 0),
+        DataType::Int => Value::Int(i64::from(int_of(body))),
+        DataType::Date => Value::Date(int_of(body)),
+        DataType::BigInt => Value::Int(bigint_of(body)),
+        DataType::Timestamp => Value::Timestamp(bigint_of(body)),
+        DataType::Double => Value::Double(double_of(body)),
+        DataType::Decimal { .. } => Value::Decimal(decimal_of(body)),
+        DataType::Text | DataType::Json => Value::Text(text_of(body)?.into_owned()),
+    })
+}
+
+fn fixed<const N: usize>(body: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&body[..N]);
+    bytes
+}
+
+fn int_of(body: &[u8]) -> i32 {
+    (u32::from_be_bytes(fixed(body)) ^ (1 << 31)) as i32
+}
+
+/// The integer of an encoded `BIGINT` or `TIMESTAMP` without its first byte.
+pub(crate) fn bigint_of(body: &[u8]) -> i64 {
+    (u64::from_be_bytes(fixed(body)) ^ (1 << 63)) as i64
+}
+
+fn decimal_of(body: &[u8]) -> i128 {
+    (u128::from_be_bytes(fixed(body)) ^ (1 << 127)) as i128
+}
+
+fn double_of(body: &[u8]) -> f64 {
+    let bits = u64::from_be_bytes(fixed(body));
+    f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits })
+}
+
+fn text_of(body: &[u8]) -> Result<std::borrow::Cow<'_, str>, PipelineError> {
+    let not_utf8 = |_| PipelineError::Stored("a text in a key is not UTF-8".to_owned());
+    let escaped = &body[..body.len() - 2];
+    if !escaped.contains(&0) {
+        return std::str::from_utf8(escaped).map(Into::into).map_err(not_utf8);
+    }
+    let mut bytes = Vec::with_capacity(escaped.len());
+    let mut after_zero = false;
+    for byte in escaped {
+        if !std::mem::replace(&mut after_zero, *byte == 0) {
+            bytes.push(*byte);
+        }
+    }
+    String::from_utf8(bytes).map(Into::into).map_err(|e| not_utf8(e.utf8_error()))
+}
+
+/// Decodes `keys` into columns of the given names and types. What a key has after them is left alone.
+pub fn decode_keys(keys: &EncodedKeys, fields: &[(&str, DataType)]) -> Result<Vec<Column>, PipelineError> {
+    let mut starts: Vec<usize> = (0..keys.len()).map(|i| if i == 0 { 0 } else { keys.ends[i - 1] }).collect();
+    fields.iter().map(|(name, data_type)| decode_column(keys, &mut starts, name, *data_type)).collect()
+}
+
+/// Decodes the column that begins at `starts`, which are moved behind it.
+fn decode_column(
+    keys: &EncodedKeys,
+    starts: &mut [usize],
+    name: &str,
+    data_type: DataType,
+) -> Result<Column, PipelineError> {
+    let mut cells: Vec<&[u8]> = Vec::with_capacity(starts.len());
+    for (start, end) in starts.iter_mut().zip(&keys.ends) {
+        let rest = &keys.bytes[*start..*end];
+        let len = cell_len(rest, data_type)
+            .ok_or_else(|| PipelineError::Stored(format!("a key ends within the column \"{name}\"")))?;
+        cells.push(&rest[..len]);
+        *start += len;
+    }
+    let validity = columns::bitmap(cells.iter().map(|cell| cell[0] != NULL));
+    fn values<T: Default>(cells: &[&[u8]], value: impl Fn(&[u8]) -> T) -> Vec<T> {
+        cells.iter().map(|cell| if cell[0] == NULL { T::default() } else { value(&cell[1..]) }).collect()
+    }
+    Ok(match data_type {
+        DataType::Boolean => {
+            columns::boolean_column(name, cells.iter().map(|cell| (cell[0] != NULL).then(|| cell[1] != 0)))
+        }
+        DataType::Int | DataType::Date => columns::int_column(name, data_type, values(&cells, int_of), validity),
+        DataType::BigInt | DataType::Timestamp => {
+            columns::bigint_column(name, data_type, values(&cells, bigint_of), validity)
+        }
+        DataType::Double => columns::double_column(name, values(&cells, double_of), validity),
+        DataType::Decimal { .. } => columns::decimal_column(name, data_type, values(&cells, decimal_of), validity),
+        DataType::Text | DataType::Json => {
+            let texts = cells
+                .iter()
+                .map(|cell| if cell[0] == NULL { Ok(None) } else { text_of(&cell[1..]).map(Some) })
+                .collect::<Result<Vec<_>, _>>()?;
+            columns::text_column(name, texts.into_iter())
+        }
+    })
+}
+
+/// The stable hash of an encoded key: the first 8 bytes, little endian, of its blake3 hash. It decides in which partition
+/// of a view a group is stored, so it never changes.
+pub fn key_hash(key: &[u8]) -> u64 {
+    u64::from_le_bytes(fixed(&blake3::hash(key).as_bytes()[..8]))
+}

@@ -1,0 +1,159 @@
+//! A [`KeyFilter`] over encoded keys: which stretches of sorted keys it can match, and whether one key matches.
+
+use std::ops::Range;
+
+use crate::{
+    key::{EncodedKeys, KeyBound, KeyFilter, cell_len, encode_value},
+    types::{DataType, Value},
+};
+
+/// Above this many combinations of leading values, later columns are compared key by key.
+const PREFIXES_MAX: usize = 4096;
+
+#[derive(Clone, Debug)]
+enum CellBound {
+    Any,
+    /// Sorted encodings.
+    In(Vec<Vec<u8>>),
+    /// Encodings and whether they are included.
+    Range {
+        lower: Option<(Vec<u8>, bool)>,
+        upper: Option<(Vec<u8>, bool)>,
+    },
+}
+
+impl CellBound {
+    /// A bound that this column type cannot express lets everything through: rows inside are never left out.
+    fn new(bound: &KeyBound, data_type: DataType) -> CellBound {
+        let cell = |value: &Value| {
+            let mut bytes = Vec::new();
+            encode_value(value, data_type, &mut bytes)?;
+            Some(bytes)
+        };
+        let side = |side: &Option<(Value, bool)>| match side {
+            None => Some(None),
+            Some((value, inclusive)) => cell(value).map(|bytes| Some((bytes, *inclusive))),
+        };
+        match bound {
+            KeyBound::Any => CellBound::Any,
+            KeyBound::In(values) => match values.iter().map(cell).collect::<Option<Vec<_>>>() {
+                Some(mut cells) => {
+                    cells.sort_unstable();
+                    cells.dedup();
+                    CellBound::In(cells)
+                }
+                None => CellBound::Any,
+            },
+            KeyBound::Range { lower: None, upper: None } => CellBound::Any,
+            KeyBound::Range { lower, upper } => match (side(lower), side(upper)) {
+                (Some(lower), Some(upper)) => CellBound::Range { lower, upper },
+                _ => CellBound::Any,
+            },
+        }
+    }
+
+    /// NULL is in no bound but `Any`.
+    fn contains(&self, cell: &[u8]) -> bool {
+        match self {
+            CellBound::Any => true,
+            CellBound::In(cells) => cells.binary_search_by(|c| c.as_slice().cmp(cell)).is_ok(),
+            CellBound::Range { lower, upper } => {
+                cell != [0]
+                    && lower.as_ref().is_none_or(|(l, inclusive)| cell > l.as_slice() || (*inclusive && cell == l))
+                    && upper.as_ref().is_none_or(|(u, inclusive)| cell < u.as_slice() || (*inclusive && cell == u))
+            }
+        }
+    }
+}
+
+/// A key filter made ready for encoded keys.
+#[derive(Clone, Debug)]
+pub(crate) struct ByteFilter {
+    columns: Vec<(DataType, CellBound)>,
+}
+
+impl ByteFilter {
+    /// `types`: the key columns' types.
+    pub(crate) fn new(filter: &KeyFilter, types: &[DataType]) -> ByteFilter {
+        let any = KeyBound::Any;
+        let mut columns: Vec<_> = types
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (*t, CellBound::new(filter.columns.get(i).unwrap_or(&any), *t)))
+            .collect();
+        while matches!(columns.last(), Some((_, CellBound::Any))) {
+            columns.pop();
+        }
+        ByteFilter { columns }
+    }
+
+    /// Whether the key (or a longer one that begins with it) is inside.
+    pub(crate) fn contains(&self, mut key: &[u8]) -> bool {
+        self.columns.iter().all(|(data_type, bound)| {
+            let Some(len) = cell_len(key, *data_type) else { return false };
+            let (cell, rest) = key.split_at(len);
+            key = rest;
+            bound.contains(cell)
+        })
+    }
+
+    /// The indices of the keys inside, ascending; `keys` must be sorted.
+    pub(crate) fn rows(&self, keys: &EncodedKeys) -> Vec<usize> {
+        let mut rows = Vec::new();
+        for stretch in self.stretches(keys) {
+            rows.extend(stretch.filter(|row| self.contains(keys.get(*row))));
+        }
+        rows
+    }
+
+    /// Disjoint, ascending stretches outside which no key is inside, found by binary search on the leading columns.
+    fn stretches(&self, keys: &EncodedKeys) -> Vec<Range<usize>> {
+        let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
+        for (_, bound) in &self.columns {
+            match bound {
+                CellBound::In(cells) if prefixes.len().saturating_mul(cells.len()) <= PREFIXES_MAX => {
+                    prefixes = prefixes
+                        .iter()
+                        .flat_map(|prefix| cells.iter().map(move |cell| [prefix.as_slice(), cell].concat()))
+                        .collect();
+                }
+                CellBound::Range { lower, upper } => {
+                    return prefixes
+                        .iter()
+                        .map(|prefix| range(keys, prefix, lower.as_ref(), upper.as_ref()))
+                        .filter(|r| !r.is_empty())
+                        .collect();
+                }
+                _ => break,
+            }
+        }
+        prefixes.iter().map(|prefix| range(keys, prefix, None, None)).filter(|r| !r.is_empty()).collect()
+    }
+}
+
+fn range(
+    keys: &EncodedKeys,
+    prefix: &[u8],
+    lower: Option<&(Vec<u8>, bool)>,
+    upper: Option<&(Vec<u8>, bool)>,
+) -> Range<usize> {
+    let at = |cell: &[u8], after: bool| {
+        let bound = [prefix, cell].concat();
+        if after { after_prefix(keys, &bound) } else { keys.lower_bound(&bound) }
+    };
+    let start = lower.map_or_else(|| at(&[], false), |(cell, inclusive)| at(cell, !inclusive));
+    let end = upper.map_or_else(|| at(&[], true), |(cell, inclusive)| at(cell, *inclusive));
+    start..end.max(start)
+}
+
+/// Index of the first key above all keys that begin with `prefix`.
+fn after_prefix(keys: &EncodedKeys, prefix: &[u8]) -> usize {
+    let mut bound = prefix.to_vec();
+    while let Some(last) = bound.pop() {
+        if last < u8::MAX {
+            bound.push(last + 1);
+            return keys.lower_bound(&bound);
+        }
+    }
+    keys.len()
+}

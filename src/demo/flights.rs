@@ -8,7 +8,8 @@
 use std::ops::Range;
 
 use arrow_array::{
-    Array, Float64Array, Int16Array, RecordBatch, StringArray, TimestampMillisecondArray, cast::AsArray,
+    Array, Float64Array, Int16Array, RecordBatch, StringArray, TimestampMillisecondArray,
+    cast::AsArray,
     types::{Float64Type, Int16Type, TimestampMillisecondType},
 };
 use bytes::Bytes;
@@ -181,7 +182,8 @@ pub fn facts(range: Range<DateTime<Utc>>) -> Result<Vec<Fact>> {
 }
 
 fn batches(file: &'static [u8]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from_static(file))?.with_batch_size(1 << 14).build()?;
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::from_static(file))?.with_batch_size(1 << 14).build()?;
     Ok(reader.map(|batch| batch.map_err(ParquetError::from)))
 }
 

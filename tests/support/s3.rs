@@ -87,10 +87,15 @@ fn start(tools: &Tools) -> Result<S3Server, String> {
     // The ports are free now; that nothing takes them before the server does is likely, not certain: hence three tries.
     let mut last = String::new();
     for _ in 0..3 {
-        let listeners: Vec<_> =
-            (0..PORTS.len()).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-        let ports: Vec<u16> =
-            listeners.iter().map(|l| l.local_addr().map(|a| a.port())).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let listeners: Vec<_> = (0..PORTS.len())
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|l| l.local_addr().map(|a| a.port()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
         drop(listeners);
         let log = directory.path().join("server.log");
         let mut process = Command::new("python3")

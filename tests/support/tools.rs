@@ -88,7 +88,15 @@ fn install() -> Result<Tools, String> {
         fs::remove_dir_all(&packages).map_err(|e| failed("cannot remove the old packages", e))?;
     }
     let output = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+            "--target",
+        ])
         .arg(&packages)
         .arg("--requirement")
         .arg(support().join("requirements.txt"))

@@ -3,8 +3,17 @@
 //! The planner resolves names, checks types and inserts every [`Expr::Cast`], so that what stands here needs no further
 //! coercion: the arguments of a comparison have one type; arithmetic has both sides of the result's kind (see [`Function`]).
 
+mod compile;
+mod fallible;
+mod kernels;
+mod lanes;
+mod lazy;
+mod polars;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::compile::{CompiledExpr, Evaluated, Failures};
+pub(crate) use self::fallible::fallible;
 use crate::types::{DataType, Schema, Value};
 
 /// A typed scalar expression over the columns of one input schema.

@@ -1,0 +1,201 @@
+//! Numbers as text: exact decimals, and the one canonical text of a double.
+
+use std::fmt::Write;
+
+/// 10 to the power of 0..=38.
+pub(crate) const POWERS: [i128; 39] = {
+    let mut powers = [1i128; 39];
+    let mut i = 1;
+    while i < 39 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
+/// The least absolute value that has more than `precision` digits.
+pub(crate) fn decimal_limit(precision: u8) -> i128 {
+    POWERS[usize::from(precision).min(38)]
+}
+
+/// Why a text is not a decimal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DecimalError {
+    /// It is not a number.
+    Syntax,
+    /// It has more digits after the point than the type.
+    Fraction,
+    /// It has more digits than the type.
+    Range,
+}
+
+/// Reads a decimal number (`-1.25`, `1e3`, `.5`, `+7.`) as an integer of `scale` digits after the point. Digits beyond the scale, zeros
+/// aside, are an error, or are rounded half away from zero if `round`.
+pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8, round: bool) -> Result<i128, DecimalError> {
+    let bytes = text.as_bytes();
+    let (negative, mut at) = match bytes.first() {
+        Some(b'-') => (true, 1),
+        Some(b'+') => (false, 1),
+        _ => (false, 0),
+    };
+    let whole_start = at;
+    while at < bytes.len() && bytes[at].is_ascii_digit() {
+        at += 1;
+    }
+    let whole = &bytes[whole_start..at];
+    let mut fraction: &[u8] = &[];
+    if bytes.get(at) == Some(&b'.') {
+        let start = at + 1;
+        at = start;
+        while at < bytes.len() && bytes[at].is_ascii_digit() {
+            at += 1;
+        }
+        fraction = &bytes[start..at];
+    }
+    if whole.is_empty() && fraction.is_empty() {
+        return Err(DecimalError::Syntax);
+    }
+    let mut exponent = 0i64;
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        let sign = match bytes.get(at) {
+            Some(b'-') => -1,
+            Some(b'+') => 1,
+            _ => 0,
+        };
+        at += usize::from(sign != 0);
+        let start = at;
+        while at < bytes.len() && bytes[at].is_ascii_digit() {
+            exponent = (exponent * 10 + i64::from(bytes[at] - b'0')).min(1_000_000_000);
+            at += 1;
+        }
+        if start == at {
+            return Err(DecimalError::Syntax);
+        }
+        if sign < 0 {
+            exponent = -exponent;
+        }
+    }
+    if at != bytes.len() {
+        return Err(DecimalError::Syntax);
+    }
+    // The value is 0.d1d2d3… × 10^point; its integer of `scale` digits ends after `keep` of the digits.
+    let keep = whole.len() as i64 + exponent + i64::from(scale);
+    let limit = decimal_limit(precision);
+    let mut value = 0i128;
+    let mut rest = 0u8;
+    let mut cut_off = false;
+    for (index, digit) in whole.iter().chain(fraction).map(|b| b - b'0').enumerate() {
+        let index = index as i64;
+        if index < keep {
+            if value >= limit {
+                return Err(DecimalError::Range);
+            }
+            value = value * 10 + i128::from(digit);
+        } else {
+            cut_off |= digit != 0;
+            if index == keep {
+                rest = digit;
+            }
+        }
+    }
+    let digits = (whole.len() + fraction.len()) as i64;
+    if value != 0 {
+        for _ in digits..keep {
+            if value >= limit {
+                return Err(DecimalError::Range);
+            }
+            value *= 10;
+        }
+    }
+    if cut_off {
+        if !round {
+            return Err(DecimalError::Fraction);
+        }
+        value += i128::from(rest >= 5);
+    }
+    if value >= limit {
+        return Err(DecimalError::Range);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+/// Appends a decimal with all digits of its scale: `-0.50`.
+pub(crate) fn write_decimal(out: &mut String, value: i128, scale: u8) {
+    let scale = usize::from(scale);
+    let magnitude = value.unsigned_abs();
+    if value < 0 {
+        out.push('-');
+    }
+    let power = POWERS[scale.min(38)].unsigned_abs();
+    let _ = write!(out, "{}", magnitude / power);
+    if scale > 0 {
+        let _ = write!(out, ".{:0scale$}", magnitude % power);
+    }
+}
+
+/// Appends the canonical text of a double: the shortest digits that read back as the same double, with an exponent below 1e-4 and
+/// from 1e16 up (`1.5e-7`); `NaN`, `Infinity`, `-Infinity`; zero has no sign.
+pub(crate) fn write_double(out: &mut String, value: f64) {
+    if value.is_nan() {
+        out.push_str("NaN");
+    } else if value.is_infinite() {
+        out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+    } else if value == 0.0 {
+        out.push('0');
+    } else if (1e-4..1e16).contains(&value.abs()) {
+        let _ = write!(out, "{value}");
+    } else {
+        let _ = write!(out, "{value:e}");
+    }
+}
+
+/// Reads a double, rounded correctly. A number too large for a double is an error, not infinity.
+pub(crate) fn parse_double(text: &str) -> Option<f64> {
+    let value: f64 = text.parse().ok()?;
+    // Infinity is only what is written so, not what overflows.
+    if value.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(if value.is_nan() { f64::NAN } else { value + 0.0 })
+}
+
+/// A decimal as the nearest double.
+pub(crate) fn decimal_to_double(value: i128, scale: u8) -> f64 {
+    // Both exact, so that the one division rounds correctly.
+    if value.unsigned_abs() < 1 << 53 && scale <= 22 {
+        return value as f64 / POWERS[usize::from(scale)] as f64;
+    }
+    let mut text = String::new();
+    write_decimal(&mut text, value, scale);
+    text.parse().unwrap_or(f64::NAN)
+}
+
+/// A double's shortest decimal text as a decimal, rounded half away from zero. `None` if it does not fit.
+pub(crate) fn double_to_decimal(value: f64, precision: u8, scale: u8) -> Option<i128> {
+    if !value.is_finite() {
+        return None;
+    }
+    parse_decimal(&format!("{value:e}"), precision, scale, true).ok()
+}
+
+/// Divides and rounds half away from zero.
+pub(crate) fn divide_rounding(value: i128, by: i128) -> i128 {
+    let quotient = value / by;
+    let rest = value % by;
+    if rest.unsigned_abs() >= by.unsigned_abs() - rest.unsigned_abs() {
+        quotient + if (value < 0) == (by < 0) { 1 } else { -1 }
+    } else {
+        quotient
+    }
+}
+
+/// Changes the scale of a decimal, half away from zero. `None` if it has more than `precision` digits then.
+pub(crate) fn rescale(value: i128, from: u8, to: u8, precision: u8) -> Option<i128> {
+    let result = if to >= from {
+        value.checked_mul(POWERS[usize::from(to - from).min(38)])?
+    } else {
+        divide_rounding(value, POWERS[usize::from(from - to).min(38)])
+    };
+    (result.unsigned_abs() < decimal_limit(precision).unsigned_abs()).then_some(result)
+}

@@ -1,0 +1,311 @@
+//! The calendar: timestamps in UTC microseconds, dates in days, time zones, windows.
+//!
+//! The Gregorian calendar is extended to all years; timestamps and dates lie in the years 1 to 9999.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+
+use crate::{
+    core::{Window, WindowUnit},
+    error::{Failure, PipelineError},
+};
+
+/// Microseconds of one second.
+pub(crate) const SECOND: i64 = 1_000_000;
+/// Microseconds of one day of 24 hours.
+pub(crate) const DAY: i64 = 86_400 * SECOND;
+/// 0001-01-01T00:00:00Z.
+pub const MIN_TIMESTAMP: i64 = -62_135_596_800 * SECOND;
+/// 9999-12-31T23:59:59.999999Z.
+pub const MAX_TIMESTAMP: i64 = 253_402_300_800 * SECOND - 1;
+/// 0001-01-01.
+pub const MIN_DATE: i32 = -719_162;
+/// 9999-12-31.
+pub const MAX_DATE: i32 = 2_932_896;
+
+/// The timestamp, if it lies in the years 1 to 9999.
+pub(crate) fn in_range(micros: i64) -> Result<i64, Failure> {
+    if (MIN_TIMESTAMP..=MAX_TIMESTAMP).contains(&micros) { Ok(micros) } else { Err(Failure::TimestampOutOfRange) }
+}
+
+/// Days since 1970-01-01 of a year, a month (1–12) and a day, after Howard Hinnant's `days_from_civil`.
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year - era * 400;
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Year, month (1–12) and day of days since 1970-01-01.
+pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days - era * 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// The number of days in a month.
+pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Months since January 1970 of a day.
+pub(crate) fn month_index(days: i64) -> i64 {
+    let (year, month, _) = civil_from_days(days);
+    (year - 1970) * 12 + month - 1
+}
+
+/// The first day of a month since January 1970.
+pub(crate) fn month_start(index: i64) -> i64 {
+    days_from_civil(1970 + index.div_euclid(12), index.rem_euclid(12) + 1, 1)
+}
+
+/// A number of `digits.len()` ASCII digits.
+#[inline(always)]
+fn digits(bytes: &[u8]) -> Option<i64> {
+    let mut value = 0i64;
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(value)
+}
+
+/// Reads `YYYY-MM-DD` of the years 1 to 9999 as days.
+pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
+    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *text else { return None };
+    let year = digits(&[y0, y1, y2, y3])?;
+    let month = digits(&[m0, m1])?;
+    let day = digits(&[d0, d1])?;
+    if year < 1 || !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    Some(days_from_civil(year, month, day))
+}
+
+/// Reads `YYYY-MM-DD[(T| )HH:MM[:SS[.digits]][Z|±HH[[:]MM]]]` as microseconds: RFC 3339 and its usual relatives. Without a zone it is
+/// UTC; digits after the sixth are cut off; a date alone is its midnight. The year must lie in 1 to 9999, in UTC too.
+pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let days = parse_date(bytes.get(..10)?)?;
+    let rest = &bytes[10..];
+    if rest.is_empty() {
+        return Some(days * DAY);
+    }
+    let [b'T' | b't' | b' ', h0, h1, b':', m0, m1, rest @ ..] = rest else { return None };
+    let hour = digits(&[*h0, *h1])?;
+    let minute = digits(&[*m0, *m1])?;
+    let mut rest = rest;
+    let (mut second, mut micros) = (0, 0);
+    if let [b':', s0, s1, after @ ..] = rest {
+        second = digits(&[*s0, *s1])?;
+        rest = after;
+        if let [b'.', after @ ..] = rest {
+            let count = after.iter().take_while(|b| b.is_ascii_digit()).count();
+            if count == 0 {
+                return None;
+            }
+            for index in 0..6 {
+                let digit = if index < count { i64::from(after[index] - b'0') } else { 0 };
+                micros = micros * 10 + digit;
+            }
+            rest = &after[count..];
+        }
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let offset = match rest {
+        [] | [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), zone @ ..] => {
+            let (h, m) = match zone {
+                [h0, h1] => (digits(&[*h0, *h1])?, 0),
+                [h0, h1, b':', m0, m1] | [h0, h1, m0, m1] => (digits(&[*h0, *h1])?, digits(&[*m0, *m1])?),
+                _ => return None,
+            };
+            if h > 23 || m > 59 {
+                return None;
+            }
+            let offset = h * 3600 + m * 60;
+            if *sign == b'-' { -offset } else { offset }
+        }
+        _ => return None,
+    };
+    let seconds = hour * 3600 + minute * 60 + second - offset;
+    in_range(days * DAY + seconds * SECOND + micros).ok()
+}
+
+/// Appends `YYYY-MM-DD`.
+pub(crate) fn write_date(out: &mut String, days: i64) {
+    let (year, month, day) = civil_from_days(days);
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+}
+
+/// Appends `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`; the fraction is there, with six digits, if it is not zero.
+pub(crate) fn write_timestamp(out: &mut String, micros: i64) {
+    write_date(out, micros.div_euclid(DAY));
+    let of_day = micros.rem_euclid(DAY);
+    let seconds = of_day / SECOND;
+    let _ = write!(out, "T{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = of_day % SECOND;
+    if fraction != 0 {
+        let _ = write!(out, ".{fraction:06}");
+    }
+    out.push('Z');
+}
+
+/// A time zone of the compiled-in IANA data, or UTC.
+///
+/// Where clocks go back, a local time that occurs twice is the earlier instant. Where they go forward, a local time that does not occur is
+/// the first instant after the gap. (The compiled-in rules end in 2100; later years keep the last offset.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zone(Option<Tz>);
+
+impl Zone {
+    /// UTC.
+    pub const UTC: Zone = Zone(None);
+
+    /// The zone named `name`, UTC if there is no name.
+    pub fn named(name: Option<&str>) -> Result<Zone, PipelineError> {
+        match name {
+            None | Some("UTC") => Ok(Zone::UTC),
+            Some(name) => name.parse().map(|tz| Zone(Some(tz))).map_err(|_| {
+                PipelineError::Definition(format!("\"{name}\" is not a time zone of the IANA data, such as 'Europe/Berlin'"))
+            }),
+        }
+    }
+
+    /// Local time minus UTC at an instant, in microseconds.
+    pub fn offset_at(&self, micros: i64) -> i64 {
+        match self.0 {
+            None => 0,
+            Some(tz) => offset_seconds(tz, micros.div_euclid(SECOND)) * SECOND,
+        }
+    }
+
+    /// Local wall-clock microseconds of an instant.
+    pub fn to_local(&self, micros: i64) -> i64 {
+        micros.saturating_add(self.offset_at(micros))
+    }
+
+    /// The instant of local wall-clock microseconds.
+    pub fn to_instant(&self, local: i64) -> i64 {
+        let Some(tz) = self.0 else { return local };
+        let (seconds, fraction) = (local.div_euclid(SECOND), local.rem_euclid(SECOND));
+        // The instants that could have this local time: no zone was ever more than a day off.
+        let (before, after) = (offset_seconds(tz, seconds - 86_400), offset_seconds(tz, seconds + 86_400));
+        let earliest = seconds - before.max(after);
+        let latest = seconds - before.min(after);
+        for instant in [earliest, latest] {
+            if instant + offset_seconds(tz, instant) == seconds {
+                return instant * SECOND + fraction;
+            }
+        }
+        // A gap: the first instant whose local time is not before the one asked for.
+        let (mut low, mut high) = (earliest - 1, latest + 1);
+        while low + 1 < high {
+            let middle = low + (high - low) / 2;
+            if middle + offset_seconds(tz, middle) >= seconds {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        high * SECOND
+    }
+}
+
+fn offset_seconds(tz: Tz, seconds: i64) -> i64 {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or(0, |utc| i64::from(tz.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc()))
+}
+
+/// Finds the windows of a [`Window`]: starts of panes, and steps from one start to another.
+#[derive(Clone, Debug)]
+pub struct WindowClock {
+    unit: WindowUnit,
+    pane: i64,
+    offset: i64,
+    zone: Zone,
+}
+
+impl WindowClock {
+    /// The clock of `window`.
+    pub fn new(window: &Window) -> Result<WindowClock, PipelineError> {
+        if window.size < 1 || window.slide < 1 {
+            return Err(PipelineError::Definition("a window's size and slide must be at least 1".to_owned()));
+        }
+        let zone = Zone::named(window.time_zone.as_deref())?;
+        Ok(WindowClock { unit: window.unit, pane: window.pane(), offset: window.offset_micros, zone })
+    }
+
+    /// The start of the pane that an instant lies in (the start of the window, if windows do not overlap).
+    pub fn start_of(&self, micros: i64) -> Result<i64, Failure> {
+        let micros = in_range(micros)?;
+        let out = Failure::TimestampOutOfRange;
+        let start = match self.unit {
+            WindowUnit::Micros => {
+                let shifted = micros.checked_sub(self.offset).ok_or(out)?;
+                micros.checked_sub(shifted.rem_euclid(self.pane)).ok_or(out)?
+            }
+            WindowUnit::Days => {
+                let day = self.local_day(micros);
+                let first = day.checked_sub(day.rem_euclid(self.pane)).and_then(|d| d.checked_mul(DAY));
+                self.zone.to_instant(first.ok_or(out)?)
+            }
+            WindowUnit::Months => {
+                let month = month_index(self.local_day(micros));
+                self.month(month.checked_sub(month.rem_euclid(self.pane)).ok_or(out)?)?
+            }
+        };
+        in_range(start)
+    }
+
+    /// The start that lies `units` (of the window's size and slide) after the start `start`; before it, if negative.
+    pub fn step(&self, start: i64, units: i64) -> Result<i64, Failure> {
+        let out = Failure::TimestampOutOfRange;
+        let result = match self.unit {
+            WindowUnit::Micros => start.checked_add(units).ok_or(out)?,
+            WindowUnit::Days => {
+                let day = self.local_day(start);
+                self.zone.to_instant(day.checked_add(units).and_then(|d| d.checked_mul(DAY)).ok_or(out)?)
+            }
+            WindowUnit::Months => {
+                self.month(month_index(self.local_day(start)).checked_add(units).ok_or(out)?)?
+            }
+        };
+        // A window's end is exclusive: it may be the first instant after the year 9999.
+        if result == MAX_TIMESTAMP + 1 { Ok(result) } else { in_range(result) }
+    }
+
+    /// The first instant of a month since January 1970.
+    fn month(&self, index: i64) -> Result<i64, Failure> {
+        // Far outside of the years 1 to 9999 it would overflow.
+        if !(-30_000..120_000).contains(&index) {
+            return Err(Failure::TimestampOutOfRange);
+        }
+        Ok(self.zone.to_instant(month_start(index) * DAY))
+    }
+
+    /// The local day of an instant.
+    fn local_day(&self, start: i64) -> i64 {
+        self.zone.to_local(start).div_euclid(DAY)
+    }
+}

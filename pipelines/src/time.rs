@@ -187,7 +187,9 @@ impl Zone {
         match name {
             None | Some("UTC") => Ok(Zone::UTC),
             Some(name) => name.parse().map(|tz| Zone(Some(tz))).map_err(|_| {
-                PipelineError::Definition(format!("\"{name}\" is not a time zone of the IANA data, such as 'Europe/Berlin'"))
+                PipelineError::Definition(format!(
+                    "\"{name}\" is not a time zone of the IANA data, such as 'Europe/Berlin'"
+                ))
             }),
         }
     }
@@ -287,9 +289,7 @@ impl WindowClock {
                 let day = self.local_day(start);
                 self.zone.to_instant(day.checked_add(units).and_then(|d| d.checked_mul(DAY)).ok_or(out)?)
             }
-            WindowUnit::Months => {
-                self.month(month_index(self.local_day(start)).checked_add(units).ok_or(out)?)?
-            }
+            WindowUnit::Months => self.month(month_index(self.local_day(start)).checked_add(units).ok_or(out)?)?,
         };
         // A window's end is exclusive: it may be the first instant after the year 9999.
         if result == MAX_TIMESTAMP + 1 { Ok(result) } else { in_range(result) }

@@ -205,9 +205,7 @@ impl Compiler<'_> {
                 Function::And | Function::Or => {
                     Ok(Node::Logic { until: *function == Function::Or, arguments: self.nodes(args)? })
                 }
-                Function::Coalesce => {
-                    Ok(Node::Coalesce { arguments: self.nodes(args)?, data_type: *data_type })
-                }
+                Function::Coalesce => Ok(Node::Coalesce { arguments: self.nodes(args)?, data_type: *data_type }),
                 _ => {
                     let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
                     let arguments = self.nodes(args)?;

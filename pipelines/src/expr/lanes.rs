@@ -3,7 +3,8 @@
 use polars::prelude as pl;
 use polars::prelude::{ChunkApply, IntoSeries, NamedFrom, NewChunkedArray};
 use polars_arrow::array::{
-    Array, BooleanArray, MutableBinaryViewArray, MutableBooleanArray, MutablePrimitiveArray, PrimitiveArray, Utf8ViewArray,
+    Array, BooleanArray, MutableBinaryViewArray, MutableBooleanArray, MutablePrimitiveArray, PrimitiveArray,
+    Utf8ViewArray,
 };
 
 use super::{Evaluated, Failures};
@@ -77,7 +78,10 @@ impl<L: Lane + ?Sized> Lanes<L> {
         let physical = series.to_physical_repr().rechunk();
         let array = physical.chunks().first().and_then(|chunk| chunk.as_any().downcast_ref::<L::Array>());
         let Some(array) = array.cloned() else {
-            return Err(PipelineError::Definition(format!("a column of type {} is read as another type", series.dtype())));
+            return Err(PipelineError::Definition(format!(
+                "a column of type {} is read as another type",
+                series.dtype()
+            )));
         };
         let mask = if array.len() == 1 { 0 } else { usize::MAX };
         Ok(Lanes { has_nulls: array.null_count() > 0, array, mask })
@@ -219,10 +223,7 @@ pub(crate) fn rows<B: Build>(
 }
 
 /// Computes a text column row by row: `row` writes the value and says whether there is one.
-pub(crate) fn text_rows(
-    height: usize,
-    mut row: impl FnMut(usize, &mut String) -> Result<bool, Failure>,
-) -> Evaluated {
+pub(crate) fn text_rows(height: usize, mut row: impl FnMut(usize, &mut String) -> Result<bool, Failure>) -> Evaluated {
     let mut builder = TextBuilder::with_capacity(height);
     let mut failures = Failures::new();
     let mut scratch = String::new();

@@ -6,7 +6,7 @@
 mod compile;
 mod fallible;
 mod kernels;
-mod lanes;
+pub(crate) mod lanes;
 mod lazy;
 mod polars;
 

@@ -69,7 +69,8 @@ impl Native {
     pub(crate) fn call(function: &Function, arguments: Vec<Native>, to: DataType) -> Result<Native, PipelineError> {
         use Function as F;
         let mut rest = arguments.into_iter().map(|Native(expr)| expr);
-        let unknown = || PipelineError::Definition(format!("{function:?} with these arguments is not planned by polars"));
+        let unknown =
+            || PipelineError::Definition(format!("{function:?} with these arguments is not planned by polars"));
         let first = rest.next().ok_or_else(unknown)?;
         if let F::And | F::Or | F::Coalesce | F::In = function {
             return match function {
@@ -120,9 +121,10 @@ impl Native {
 
     /// Searched `CASE`.
     pub(crate) fn case(branches: Vec<(Native, Native)>, otherwise: Native) -> Native {
-        branches.into_iter().rev().fold(otherwise, |later, (condition, value)| {
-            Native(pl::when(condition.0).then(value.0).otherwise(later.0))
-        })
+        branches
+            .into_iter()
+            .rev()
+            .fold(otherwise, |later, (condition, value)| Native(pl::when(condition.0).then(value.0).otherwise(later.0)))
     }
 
     /// A cast that [`is_native_cast`].

@@ -9,8 +9,8 @@ use crate::{
         lanes::{Build, Lane, Lanes, Numbers, rows, text_rows},
     },
     number::{
-        decimal_to_double, divide_rounding, double_to_decimal, parse_decimal, parse_double, rescale, write_decimal,
-        write_double, POWERS,
+        POWERS, decimal_to_double, divide_rounding, double_to_decimal, parse_decimal, parse_double, rescale,
+        write_decimal, write_double,
     },
     time::{DAY, MAX_DATE, MIN_DATE, parse_date, parse_timestamp, write_date, write_timestamp},
     types::DataType,
@@ -23,7 +23,9 @@ pub(crate) fn exists(from: DataType, to: DataType) -> bool {
     match (from, to) {
         (D::Boolean, D::Int | D::BigInt | D::Text) => true,
         (D::Int | D::BigInt, D::Boolean) => true,
-        (D::Int | D::BigInt | D::Double | D::Decimal { .. }, D::Int | D::BigInt | D::Double | D::Decimal { .. }) => true,
+        (D::Int | D::BigInt | D::Double | D::Decimal { .. }, D::Int | D::BigInt | D::Double | D::Decimal { .. }) => {
+            true
+        }
         (D::Int | D::BigInt | D::Double | D::Decimal { .. }, D::Text) => true,
         (D::Text, _) => true,
         (D::Timestamp, D::Date | D::Text) | (D::Date, D::Timestamp | D::Text) => true,
@@ -86,14 +88,18 @@ pub(crate) fn evaluate(
         DataType::Decimal { scale, .. } => from_decimal(scale, to, argument, height),
         DataType::Text | DataType::Json => from_text(to, argument, height),
         DataType::Timestamp => match to {
-            DataType::Date => {
-                map::<i64, Numbers<i32>>(argument, height, to, |v| i32::try_from(v.div_euclid(DAY)).map_err(|_| INVALID))
-            }
+            DataType::Date => map::<i64, Numbers<i32>>(argument, height, to, |v| {
+                i32::try_from(v.div_euclid(DAY)).map_err(|_| INVALID)
+            }),
             _ => write::<i64>(argument, height, write_timestamp),
         },
         DataType::Date => match to {
             DataType::Timestamp => map::<i32, Numbers<i64>>(argument, height, to, |v| {
-                if (MIN_DATE..=MAX_DATE).contains(&v) { Ok(i64::from(v) * DAY) } else { Err(Failure::TimestampOutOfRange) }
+                if (MIN_DATE..=MAX_DATE).contains(&v) {
+                    Ok(i64::from(v) * DAY)
+                } else {
+                    Err(Failure::TimestampOutOfRange)
+                }
             }),
             _ => write::<i32>(argument, height, |out, v| write_date(out, i64::from(v))),
         },
@@ -148,9 +154,9 @@ fn from_double(to: DataType, argument: &pl::Column, height: usize) -> Result<Eva
             let limit = 9_223_372_036_854_775_808.0;
             if (-limit..limit).contains(&rounded) { Ok(rounded as i64) } else { Err(INVALID) }
         }),
-        DataType::Decimal { precision, scale } => map::<f64, Numbers<i128>>(argument, height, to, |v| {
-            double_to_decimal(v, precision, scale).ok_or(INVALID)
-        }),
+        DataType::Decimal { precision, scale } => {
+            map::<f64, Numbers<i128>>(argument, height, to, |v| double_to_decimal(v, precision, scale).ok_or(INVALID))
+        }
         DataType::Text => write::<f64>(argument, height, write_double),
         _ => Err(none(DataType::Double, to)),
     }
@@ -166,9 +172,9 @@ fn from_decimal(from: u8, to: DataType, argument: &pl::Column, height: usize) ->
             i64::try_from(divide_rounding(v, power)).map_err(|_| INVALID)
         }),
         DataType::Double => map::<i128, Numbers<f64>>(argument, height, to, |v| Ok(decimal_to_double(v, from))),
-        DataType::Decimal { precision, scale } => map::<i128, Numbers<i128>>(argument, height, to, |v| {
-            rescale(v, from, scale, precision).ok_or(INVALID)
-        }),
+        DataType::Decimal { precision, scale } => {
+            map::<i128, Numbers<i128>>(argument, height, to, |v| rescale(v, from, scale, precision).ok_or(INVALID))
+        }
         DataType::Text => write::<i128>(argument, height, |out, v| write_decimal(out, v, from)),
         _ => Err(none(DataType::Decimal { precision: 38, scale: from }, to)),
     }
@@ -179,15 +185,9 @@ fn from_text(to: DataType, argument: &pl::Column, height: usize) -> Result<Evalu
         DataType::Boolean => map::<str, polars_arrow::array::MutableBooleanArray>(argument, height, to, |v| {
             boolean(trim(v)).ok_or(INVALID)
         }),
-        DataType::Int => {
-            map::<str, Numbers<i32>>(argument, height, to, |v| trim(v).parse().map_err(|_| INVALID))
-        }
-        DataType::BigInt => {
-            map::<str, Numbers<i64>>(argument, height, to, |v| trim(v).parse().map_err(|_| INVALID))
-        }
-        DataType::Double => {
-            map::<str, Numbers<f64>>(argument, height, to, |v| parse_double(trim(v)).ok_or(INVALID))
-        }
+        DataType::Int => map::<str, Numbers<i32>>(argument, height, to, |v| trim(v).parse().map_err(|_| INVALID)),
+        DataType::BigInt => map::<str, Numbers<i64>>(argument, height, to, |v| trim(v).parse().map_err(|_| INVALID)),
+        DataType::Double => map::<str, Numbers<f64>>(argument, height, to, |v| parse_double(trim(v)).ok_or(INVALID)),
         DataType::Decimal { precision, scale } => map::<str, Numbers<i128>>(argument, height, to, |v| {
             parse_decimal(trim(v), precision, scale, true).map_err(|_| INVALID)
         }),

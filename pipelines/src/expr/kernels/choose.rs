@@ -176,7 +176,8 @@ where
     for<'a> L::Item<'a>: Lookup,
 {
     let lanes = lanes_of::<L>(arguments)?;
-    let (value, list) = lanes.split_first().ok_or_else(|| PipelineError::Definition("IN without arguments".to_owned()))?;
+    let (value, list) =
+        lanes.split_first().ok_or_else(|| PipelineError::Definition("IN without arguments".to_owned()))?;
     // What is constant is looked up; the rest is compared row by row.
     let (constants, others): (Vec<_>, Vec<_>) = list.iter().partition(|l| height != 1 && l.array().len() == 1);
     let mut set = HashSet::new();

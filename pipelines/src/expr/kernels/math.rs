@@ -8,11 +8,15 @@ use crate::{
         Evaluated, Function,
         lanes::{Lanes, Numbers, canonical, integers, rows},
     },
-    number::{double_to_decimal, decimal_to_double},
+    number::{decimal_to_double, double_to_decimal},
     types::DataType,
 };
 
-pub(crate) fn evaluate(function: &Function, arguments: &[pl::Column], height: usize) -> Result<Evaluated, PipelineError> {
+pub(crate) fn evaluate(
+    function: &Function,
+    arguments: &[pl::Column],
+    height: usize,
+) -> Result<Evaluated, PipelineError> {
     if *function == Function::Sign {
         return sign(&arguments[0], height);
     }

@@ -141,7 +141,9 @@ impl Kernel {
         failed: &Failures,
     ) -> Result<Evaluated, PipelineError> {
         match self {
-            Kernel::Arithmetic { operator, data_type } => arithmetic::evaluate(*operator, *data_type, arguments, height),
+            Kernel::Arithmetic { operator, data_type } => {
+                arithmetic::evaluate(*operator, *data_type, arguments, height)
+            }
             Kernel::Math(function) => math::evaluate(function, arguments, height),
             Kernel::DecimalMath { function, from, data_type } => {
                 decimal::math(function, *from, *data_type, &arguments[0], height)

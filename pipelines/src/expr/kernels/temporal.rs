@@ -9,7 +9,8 @@ use crate::{
         lanes::{Lanes, Numbers, integers, rows},
     },
     time::{
-        DAY, SECOND, WindowClock, Zone, civil_from_days, days_from_civil, days_in_month, in_range, month_index, month_start,
+        DAY, SECOND, WindowClock, Zone, civil_from_days, days_from_civil, days_in_month, in_range, month_index,
+        month_start,
     },
     types::DataType,
 };
@@ -20,7 +21,8 @@ fn instants(column: &pl::Column) -> Result<Lanes<i64>, PipelineError> {
         return Lanes::new(column);
     }
     let dates = Lanes::<i32>::new(column)?;
-    let midnights = rows::<Numbers<i64>>(column.len(), DataType::Timestamp, |i| Ok(dates.get(i).map(|d| i64::from(d) * DAY)));
+    let midnights =
+        rows::<Numbers<i64>>(column.len(), DataType::Timestamp, |i| Ok(dates.get(i).map(|d| i64::from(d) * DAY)));
     Lanes::new(&midnights.column)
 }
 
@@ -209,6 +211,10 @@ pub(crate) fn epoch_micros(argument: &pl::Column, height: usize) -> Result<Evalu
     Ok(rows::<Numbers<i64>>(height, DataType::BigInt, |i| Ok(lanes.get(i))))
 }
 
-pub(crate) fn window_start(clock: &WindowClock, argument: &pl::Column, height: usize) -> Result<Evaluated, PipelineError> {
+pub(crate) fn window_start(
+    clock: &WindowClock,
+    argument: &pl::Column,
+    height: usize,
+) -> Result<Evaluated, PipelineError> {
     timestamps(argument, height, |v| clock.start_of(v))
 }

@@ -12,11 +12,17 @@ use crate::{
     types::DataType,
 };
 
-pub(crate) fn evaluate(function: &Function, arguments: &[pl::Column], height: usize) -> Result<Evaluated, PipelineError> {
+pub(crate) fn evaluate(
+    function: &Function,
+    arguments: &[pl::Column],
+    height: usize,
+) -> Result<Evaluated, PipelineError> {
     match function {
         Function::Length => {
             let texts = Lanes::<str>::new(&arguments[0])?;
-            Ok(rows::<Numbers<i32>>(height, DataType::Int, |i| texts.get(i).map(|t| count(t.chars().count())).transpose()))
+            Ok(rows::<Numbers<i32>>(height, DataType::Int, |i| {
+                texts.get(i).map(|t| count(t.chars().count())).transpose()
+            }))
         }
         Function::StartsWith => test(arguments, height, |text, part| text.starts_with(part)),
         Function::EndsWith => test(arguments, height, |text, part| text.ends_with(part)),

@@ -34,7 +34,9 @@ impl UserCall {
         registry: &Registry,
     ) -> Result<UserCall, PipelineError> {
         let function = registry.get(name).ok_or_else(|| {
-            PipelineError::Definition(format!("the function {name} is not registered; register it before this definition is used"))
+            PipelineError::Definition(format!(
+                "the function {name} is not registered; register it before this definition is used"
+            ))
         })?;
         if function.version != version {
             return Err(PipelineError::Definition(format!(
@@ -56,8 +58,7 @@ impl UserCall {
         active: Active<'_>,
         failed: &Failures,
     ) -> Result<Evaluated, PipelineError> {
-        let readers =
-            columns.iter().zip(&self.arguments).map(|(c, t)| reader(c, *t)).collect::<Result<Vec<_>, _>>()?;
+        let readers = columns.iter().zip(&self.arguments).map(|(c, t)| reader(c, *t)).collect::<Result<Vec<_>, _>>()?;
         let mut failed = failed.iter().map(|(row, _)| *row as usize).peekable();
         let mut arguments = Vec::with_capacity(readers.len());
         let mut call = |row: usize| -> Result<Value, Failure> {

@@ -1,0 +1,161 @@
+//! One record: its members, found among the declared columns.
+
+use std::fmt;
+
+use hashbrown::HashMap;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::value::{Slot, read_value};
+use crate::types::{DataType, Field};
+
+/// The declared columns, as they are looked up.
+#[derive(Debug)]
+pub(super) struct Reader {
+    columns: Vec<Column>,
+    by_name: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
+}
+
+#[derive(Debug)]
+struct Column {
+    name: Box<str>,
+    data_type: DataType,
+    nullable: bool,
+}
+
+/// What has been read of one record. It is used again for the next one.
+pub(super) struct Row<'a> {
+    /// One per column.
+    pub(super) slots: Vec<Slot<'a>>,
+    /// Texts that had escapes.
+    pub(super) unescaped: String,
+    /// Why the record is refused, if it is not for its syntax.
+    problem: Option<String>,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(reader: &Reader) -> Row<'a> {
+        Row { slots: vec![Slot::Missing; reader.columns.len()], unescaped: String::new(), problem: None }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(fields: &[Field]) -> Reader {
+        let columns: Vec<Column> = fields
+            .iter()
+            .map(|f| Column { name: f.name.as_str().into(), data_type: f.data_type, nullable: f.nullable })
+            .collect();
+        let by_name = columns.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
+        Reader { columns, by_name }
+    }
+
+    pub(super) fn data_type(&self, index: usize) -> Option<DataType> {
+        self.columns.get(index).map(|c| c.data_type)
+    }
+
+    /// Reads a payload into `row`, or says why it is refused.
+    pub(super) fn read<'a>(&self, payload: &'a [u8], row: &mut Row<'a>) -> Result<(), String> {
+        row.slots.fill(Slot::Missing);
+        row.unescaped.clear();
+        row.problem = None;
+        let text = std::str::from_utf8(payload)
+            .map_err(|e| format!("the payload is not UTF-8 (at byte {})", e.valid_up_to()))?;
+        match text.bytes().find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
+            Some(b'{') => {}
+            Some(_) => return Err("the payload is not a JSON object".to_owned()),
+            None => return Err("the payload is empty".to_owned()),
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = RowSeed { reader: self, row }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+        if let Err(error) = read {
+            return Err(row.problem.take().unwrap_or_else(|| format!("the payload is not valid JSON: {error}")));
+        }
+        for (column, slot) in self.columns.iter().zip(&row.slots) {
+            if !column.nullable && matches!(slot, Slot::Missing | Slot::Null) {
+                let what = if matches!(slot, Slot::Null) { "null" } else { "missing" };
+                return Err(format!("column \"{}\" is {what}, but it is NOT NULL", column.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct RowSeed<'r, 'a> {
+    reader: &'r Reader,
+    row: &'r mut Row<'a>,
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let RowSeed { reader, row } = self;
+        // Records of one producer have their members in one order: the next one is likely the next column.
+        let mut guess = 0;
+        while let Some(found) = map.next_key_seed(Name { reader, guess })? {
+            let Some(index) = found else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw: &'de RawValue = map.next_value()?;
+            guess = index + 1;
+            // The first problem is the reason; the rest is still checked for its syntax, which comes first.
+            if row.problem.is_some() {
+                continue;
+            }
+            let column = &reader.columns[index];
+            if !matches!(row.slots[index], Slot::Missing) {
+                row.problem = Some(format!("column \"{}\" occurs twice", column.name));
+                continue;
+            }
+            match read_value(column.data_type, raw.get(), &mut row.unescaped) {
+                Ok(slot) => row.slots[index] = slot,
+                Err(problem) => row.problem = Some(problem.reason(&column.name, column.data_type, raw.get())),
+            }
+        }
+        if row.problem.is_some() { Err(A::Error::custom("refused")) } else { Ok(()) }
+    }
+}
+
+/// Finds the column that a member's name is.
+struct Name<'r> {
+    reader: &'r Reader,
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<usize>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    #[inline]
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        match self.reader.columns.get(self.guess) {
+            Some(column) if *column.name == *name => Ok(Some(self.guess)),
+            _ => Ok(self.reader.by_name.get(name).copied()),
+        }
+    }
+}

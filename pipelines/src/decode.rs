@@ -34,7 +34,6 @@ use self::{
     value::Slot,
 };
 use crate::{
-    error::PipelineError,
     source::{Source, SourceCounts},
     time::in_range,
     types::DataType,
@@ -90,7 +89,7 @@ pub struct ColumnSet {
 
 impl ColumnSet {
     /// No columns.
-    pub fn new() -> ColumnSet {
+    pub fn none() -> ColumnSet {
         ColumnSet::default()
     }
 
@@ -125,7 +124,7 @@ impl ColumnSet {
 
 impl FromIterator<usize> for ColumnSet {
     fn from_iter<I: IntoIterator<Item = usize>>(indexes: I) -> ColumnSet {
-        let mut set = ColumnSet::new();
+        let mut set = ColumnSet::none();
         indexes.into_iter().for_each(|index| set.insert(index));
         set
     }
@@ -162,7 +161,7 @@ impl Decoder {
         partition: u32,
         records: impl Iterator<Item = RawRecord<'a>>,
         needed: &ColumnSet,
-    ) -> Result<Decoded, PipelineError> {
+    ) -> Decoded {
         let mut columns = Columns::new(&self.source, needed, records.size_hint().0);
         let mut dead = Vec::new();
         let mut counts = SourceCounts::default();
@@ -190,7 +189,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(Decoded { batch: Batch { frame: columns.finish(partition)? }, dead, counts })
+        Decoded { batch: Batch { frame: columns.finish(partition) }, dead, counts }
     }
 
     /// The event time of a record, if it is acceptable.

@@ -122,10 +122,8 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             if count == 0 {
                 return None;
             }
-            for index in 0..6 {
-                let digit = if index < count { i64::from(after[index] - b'0') } else { 0 };
-                micros = micros * 10 + digit;
-            }
+            let fraction = after[..count].iter().map(|b| i64::from(b - b'0'));
+            micros = fraction.chain(std::iter::repeat(0)).take(6).fold(0, |micros, digit| micros * 10 + digit);
             rest = &after[count..];
         }
     }

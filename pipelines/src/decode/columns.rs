@@ -5,7 +5,6 @@ use polars_arrow::array::MutableBooleanArray;
 
 use super::{ColumnSet, RawRecord, record::Row, value::Slot};
 use crate::{
-    error::PipelineError,
     expr::lanes::{Build, Numbers, TextBuilder},
     source::{APPEND_TIME_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, Source},
     types::DataType,
@@ -73,7 +72,7 @@ impl<'s> Columns<'s> {
         self.append_times.push(record.append_time_micros);
     }
 
-    pub(super) fn finish(self, partition: u32) -> Result<pl::DataFrame, PipelineError> {
+    pub(super) fn finish(self, partition: u32) -> pl::DataFrame {
         let height = self.offsets.len();
         let mut columns = Vec::with_capacity(self.builders.len() + 3);
         for (index, builder) in self.builders {
@@ -98,6 +97,6 @@ impl<'s> Columns<'s> {
             column.rename(name.into());
             columns.push(column);
         }
-        Ok(pl::DataFrame::new(height, columns)?)
+        pl::DataFrame::new(height, columns).expect("columns of one height, with the distinct names of a source")
     }
 }

@@ -111,10 +111,10 @@ where
         }));
     };
     let b = Lanes::<T>::new(second)?;
-    if matches!(operator, Operator::Add | Operator::Subtract | Operator::Multiply) {
-        if let Some(evaluated) = without_overflow(operator, data_type, &a, &b, height) {
-            return Ok(evaluated);
-        }
+    if matches!(operator, Operator::Add | Operator::Subtract | Operator::Multiply)
+        && let Some(evaluated) = without_overflow(operator, data_type, &a, &b, height)
+    {
+        return Ok(evaluated);
     }
     Ok(rows::<Numbers<T>>(height, data_type, |i| match (a.get(i), b.get(i)) {
         (Some(a), Some(b)) => T::apply(operator, a, b).map(Some),

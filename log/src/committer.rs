@@ -1,0 +1,315 @@
+//! The committer: the one thread that writes.
+//!
+//! It works in rounds. A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
+//! once (several at a time, [`SyncPool`]), publishes the new heads and acknowledges. What arrives meanwhile waits for the next
+//! round and shares its syncs. One batch per partition and round means that at most one batch of a partition is ever
+//! unsynced at level `fsync`, which is what lets recovery tell a torn tail from damage.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::append_queue::{Command, Request};
+use crate::file_log::Shared;
+use crate::options::Counters;
+use crate::partition::Partition;
+use crate::partition_writer::{PartitionWriter, Pending};
+use crate::sync_pool::SyncPool;
+use crate::{Clock, Deleted, Durability, LogError, Offset, Options, Position, Result, retention, sources};
+
+/// An append of which something is not yet acknowledged.
+struct InFlight {
+    request: Request,
+    pieces_left: usize,
+    /// The first offset in each partition.
+    bases: Vec<(u32, Offset)>,
+}
+
+pub(crate) struct Committer {
+    pub commands: mpsc::Receiver<Command>,
+    pub options: Options,
+    pub clock: Arc<dyn Clock>,
+    pub shared: Arc<Shared>,
+    pub counters: Arc<Counters>,
+    pub heads: watch::Sender<Position>,
+    pub writers: Vec<PartitionWriter>,
+    pub syncs: SyncPool,
+}
+
+impl Committer {
+    pub fn run(self) {
+        let mut rounds = Rounds {
+            log: self,
+            in_flight: HashMap::new(),
+            next_request: 0,
+            ready: Vec::new(),
+            sync_due: None,
+            stopped: None,
+        };
+        let close = loop {
+            if let Some(close) = rounds.take_commands() {
+                break close;
+            }
+            rounds.round();
+        };
+        while !rounds.ready.is_empty() {
+            rounds.round();
+        }
+        let closed = rounds.close();
+        if let Some(reply) = close {
+            let _ = reply.send(closed);
+        }
+    }
+}
+
+struct Rounds {
+    log: Committer,
+    in_flight: HashMap<u64, InFlight>,
+    next_request: u64,
+    /// Partitions with something waiting.
+    ready: Vec<usize>,
+    /// When unsynced records of level `os` must be synced.
+    sync_due: Option<Instant>,
+    /// Why nothing is written any more.
+    stopped: Option<LogError>,
+}
+
+type CloseReply = Option<oneshot::Sender<Result<()>>>;
+
+impl Rounds {
+    /// Waits until there is something to do and takes all commands that are there. Returns an answer if it is to close.
+    fn take_commands(&mut self) -> Option<CloseReply> {
+        if self.ready.is_empty() {
+            let command = match self.sync_due {
+                None => self.log.commands.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(due) => self.log.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match command {
+                Ok(Command::Close { reply }) => return Some(Some(reply)),
+                Ok(command) => self.take(command),
+                Err(mpsc::RecvTimeoutError::Timeout) => return None,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Some(None),
+            }
+        }
+        while let Ok(command) = self.log.commands.try_recv() {
+            match command {
+                Command::Close { reply } => return Some(Some(reply)),
+                command => self.take(command),
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Append(request) => self.take_append(request),
+            Command::CreateSource { name, partitions, reply } => {
+                let _ = reply.send(self.create_source(&name, partitions));
+            }
+            Command::Seal { slots, reply } => {
+                let sealed = slots.into_iter().try_for_each(|slot| self.seal(slot));
+                let _ = reply.send(sealed);
+            }
+            Command::Retain { below, appended_before_micros, reply } => {
+                let _ = reply.send(self.retain(&below, appended_before_micros));
+            }
+            Command::Close { reply } => {
+                let _ = reply.send(Err(LogError::Closed));
+            }
+        }
+    }
+
+    fn take_append(&mut self, mut request: Request) {
+        if let Some(error) = &self.stopped {
+            let _ = request.reply.send(Err(error.clone()));
+            return;
+        }
+        let id = self.next_request;
+        self.next_request += 1;
+        let mut pieces_left = 0;
+        for run in std::mem::take(&mut request.runs) {
+            let slot = request.first_slot + run.partition as usize;
+            let waiting = &mut self.log.writers[slot].pending;
+            if waiting.is_empty() {
+                self.ready.push(slot);
+            }
+            pieces_left += run.frames.len();
+            waiting.extend(run.frames.into_iter().map(|frames| Pending { request: id, frames }));
+        }
+        self.in_flight.insert(id, InFlight { request, pieces_left, bases: Vec::with_capacity(1) });
+    }
+
+    /// One round. On failure the log stops.
+    fn round(&mut self) {
+        if let Err(error) = self.try_round() {
+            self.stop(error);
+        }
+    }
+
+    fn try_round(&mut self) -> Result<()> {
+        let now_micros = self.log.clock.now_micros();
+        let mut synced_by_this = Vec::new();
+        let mut must_sync = false;
+        for slot in std::mem::take(&mut self.ready) {
+            if self.log.writers[slot].is_full(&self.log.options, now_micros) {
+                self.seal(slot)?;
+            }
+            let writer = &mut self.log.writers[slot];
+            let (written, bytes) = writer.write_batch(&self.log.options, now_micros)?;
+            let partition = writer.shared.partition;
+            if !writer.pending.is_empty() {
+                self.ready.push(slot);
+            }
+            Counters::add(&self.log.counters.batches, 1);
+            Counters::add(&self.log.counters.bytes, bytes);
+            for (id, offset) in written {
+                let Some(append) = self.in_flight.get_mut(&id) else { continue };
+                must_sync |= append.request.durability == Durability::Fsync;
+                append.pieces_left -= 1;
+                if append.bases.iter().all(|&(known, _)| known != partition) {
+                    append.bases.push((partition, offset));
+                }
+                if append.pieces_left > 0 {
+                    continue;
+                }
+                match append.request.durability {
+                    Durability::Fsync => synced_by_this.push(id),
+                    Durability::Os => self.acknowledge(id),
+                }
+            }
+        }
+        let now = Instant::now();
+        if must_sync || self.sync_due.is_some_and(|due| now >= due) {
+            self.sync_dirty()?;
+        } else if self.sync_due.is_none() && self.log.writers.iter().any(PartitionWriter::is_dirty) {
+            self.sync_due = Some(now + self.log.options.os_sync_interval);
+        }
+        for id in synced_by_this {
+            self.acknowledge(id);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, id: u64) {
+        let Some(append) = self.in_flight.remove(&id) else { return };
+        Counters::add(&self.log.counters.appends, 1);
+        let _ = append.request.reply.send(Ok(append.bases));
+    }
+
+    /// Syncs every file with something unsynced in it, and publishes the heads.
+    fn sync_dirty(&mut self) -> Result<()> {
+        let writers = self.log.writers.iter().enumerate();
+        let dirty: Vec<usize> = writers.filter(|(_, writer)| writer.is_dirty()).map(|(slot, _)| slot).collect();
+        self.sync(&dirty)?;
+        self.sync_due = None;
+        Ok(())
+    }
+
+    fn sync(&mut self, slots: &[usize]) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let segments = slots.iter().map(|&slot| self.log.writers[slot].active.clone()).collect();
+        let synced = self.log.syncs.sync_all(segments);
+        synced.map_err(|(path, error)| LogError::stopped(&path)(error))?;
+        Counters::add(&self.log.counters.syncs, slots.len() as u64);
+        for &slot in slots {
+            let writer = &mut self.log.writers[slot];
+            let before = writer.durable_offset;
+            writer.publish()?;
+            Counters::add(&self.log.counters.records, writer.durable_offset - before);
+        }
+        let writers = &self.log.writers;
+        self.log.heads.send_modify(|heads| {
+            for &slot in slots {
+                let Partition { source, partition, .. } = &*writers[slot].shared;
+                heads.set(source, *partition, writers[slot].durable_offset);
+            }
+        });
+        Ok(())
+    }
+
+    /// Seals a partition's active segment if there is anything in it.
+    fn seal(&mut self, slot: usize) -> Result<()> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        let sealed = self.try_seal(slot);
+        sealed.map_err(|error| {
+            let error = error.into_stopped();
+            self.stop(error.clone());
+            error
+        })
+    }
+
+    fn try_seal(&mut self, slot: usize) -> Result<()> {
+        if self.log.writers[slot].is_dirty() {
+            self.sync(&[slot])?;
+        }
+        let writer = &mut self.log.writers[slot];
+        if writer.active.index().times.is_none() {
+            return Ok(());
+        }
+        writer.roll(self.log.clock.now_micros())?;
+        Counters::add(&self.log.counters.sealed, 1);
+        Ok(())
+    }
+
+    fn create_source(&mut self, name: &str, partitions: u32) -> Result<()> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        if let Some(has) = self.log.shared.source(name).map(|source| source.partitions.len() as u32) {
+            let name = name.to_owned();
+            return if has == partitions {
+                Ok(())
+            } else {
+                Err(LogError::PartitionsFixed { name, partitions: has, asked: partitions })
+            };
+        }
+        let writers = sources::create(&self.log.shared.dir, name, partitions, self.log.clock.now_micros())?;
+        let shared = writers.iter().map(|writer| writer.shared.clone()).collect();
+        self.log.shared.add_source(name, self.log.writers.len(), shared);
+        self.log.writers.extend(writers);
+        self.log.heads.send_modify(|heads| heads.set_source(name, vec![0; partitions as usize]));
+        Ok(())
+    }
+
+    fn retain(&mut self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {
+        let now_micros = self.log.clock.now_micros();
+        let mut deleted = Vec::new();
+        for slot in 0..self.log.writers.len() {
+            // A partition that nothing is appended to any more would otherwise keep its last segment for ever.
+            if self.stopped.is_none() && self.log.writers[slot].is_aged(&self.log.options, now_micros) {
+                self.seal(slot)?;
+            }
+            retention::delete_oldest(&self.log.writers[slot].shared, below, appended_before_micros, &mut deleted)?;
+        }
+        Ok(deleted)
+    }
+
+    /// Takes no further append, and answers all that wait with the reason.
+    fn stop(&mut self, error: LogError) {
+        let error = error.into_stopped();
+        tracing::error!(%error, "the log takes no further append");
+        self.ready.clear();
+        self.sync_due = None;
+        for writer in &mut self.log.writers {
+            writer.pending.clear();
+        }
+        for (_, append) in self.in_flight.drain() {
+            let _ = append.request.reply.send(Err(error.clone()));
+        }
+        self.stopped = Some(error);
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        self.sync_dirty()?;
+        self.log.writers.iter().try_for_each(|writer| writer.head_file.sync())
+    }
+}

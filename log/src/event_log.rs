@@ -1,0 +1,113 @@
+//! The trait that the rest of the system reads and writes through.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use tokio::sync::watch;
+
+use crate::{Append, Appended, Durability, Offset, Position, RecordChunk, Result};
+
+/// An append under way. Needs no particular runtime. Dropping it does not take the records back.
+pub type AppendFuture = Pin<Box<dyn Future<Output = Result<Appended>> + Send + 'static>>;
+
+/// Sealed records that retention deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The source.
+    pub source: String,
+    /// The partition.
+    pub partition: u32,
+    /// The first offset that was deleted.
+    pub from: Offset,
+    /// The offset after the last that was deleted.
+    pub to: Offset,
+    /// How much space that gave back.
+    pub bytes: u64,
+}
+
+/// A partitioned, append-only log of records.
+///
+/// Within a partition offsets are dense and append times never decrease. Readers carry their own offsets; there may be any
+/// number of them while writing goes on. Nothing that is not durable is visible. What every implementation must keep is
+/// written down in [`contract`](crate::contract).
+///
+/// Architecture invariant: nothing here names a file or a segment, so that a remote log can stand behind it.
+pub trait EventLog: Send + Sync {
+    /// Creates a source; does nothing if it exists with as many partitions, and is an error if it has another number.
+    fn create_source(&self, name: &str, partitions: u32) -> Result<()>;
+
+    /// The names of the sources, in order.
+    fn sources(&self) -> Result<Vec<String>>;
+
+    /// The number of partitions of a source.
+    fn partitions(&self, source: &str) -> Result<u32>;
+
+    /// The earliest offset still in each partition.
+    fn start(&self) -> Result<Position>;
+
+    /// The position up to which the log is durable.
+    fn head(&self) -> Result<Position>;
+
+    /// Reads records of one partition, from `from` up to `to` (exclusive) or the head, whichever comes first.
+    ///
+    /// Stops after about `bytes_max` bytes or wherever it is convenient, but returns at least one record if there is one:
+    /// read on from [`RecordChunk::next_offset`]. At the head the chunk is empty. Below the start and above the head are
+    /// errors.
+    fn read(&self, source: &str, partition: u32, from: Offset, to: Offset, bytes_max: usize) -> Result<RecordChunk>;
+
+    /// The first offset of a partition whose append time is `micros` or later; the head if there is none yet.
+    fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset>;
+
+    /// The head as it moves. The channel closes when the log does.
+    fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Appends records to one source, with the durability given or the log's own.
+    ///
+    /// The records take their place in the order of the calls, unless the queue is full: then when the future gets its turn.
+    /// Records for one partition get consecutive offsets. The call is not one transaction: after a failure, some of its
+    /// records may be in the log and others not.
+    fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture;
+
+    /// Deletes sealed records that lie below `below` and were appended before `appended_before_micros`, oldest first, as far
+    /// as the implementation's units (segments) allow, and says which. At least the newest records stay.
+    fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>>;
+
+    /// Appends and waits for the acknowledgement. Blocks the thread.
+    fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
+        block_on(self.submit(source, records, None))
+    }
+
+    /// Appends without blocking the thread.
+    fn append_async(&self, source: &str, records: Vec<Append>) -> AppendFuture {
+        self.submit(source, records, None)
+    }
+
+    /// Deletes what is sealed and lies below `position`, whatever its age.
+    fn delete_sealed_below(&self, position: &Position) -> Result<Vec<Deleted>> {
+        self.retain(position, i64::MAX)
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on this thread, without a runtime.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The log in a directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::append_queue::{AppendQueue, Command};
+use crate::committer::Committer;
+use crate::lock::WriterLock;
+use crate::options::Counters;
+use crate::partition::Partition;
+use crate::sync_pool::SyncPool;
+use crate::{
+    Append, AppendFuture, Clock, Deleted, Durability, EventLog, LogError, LogStats, Offset, Options, Position,
+    RecordChunk, RecoveryReport, Result, files, follow, recovery, sources,
+};
+
+/// A source that this handle knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Index of its first partition among all that the committer writes.
+    pub first_slot: usize,
+    pub partitions: Arc<[Arc<Partition>]>,
+}
+
+/// What readers, the committer and the follower of a head share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub dir: PathBuf,
+    sources: RwLock<BTreeMap<String, Source>>,
+}
+
+impl Shared {
+    fn new(dir: &Path) -> Arc<Self> {
+        Arc::new(Self { dir: dir.to_owned(), sources: RwLock::default() })
+    }
+
+    pub fn source(&self, name: &str) -> Option<Source> {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub fn add_source(&self, name: &str, first_slot: usize, partitions: Vec<Arc<Partition>>) {
+        let source = Source { first_slot, partitions: partitions.into() };
+        self.sources.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), source);
+    }
+
+    fn all(&self) -> BTreeMap<String, Source> {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Finds out about sources that another process has created.
+    pub fn look(&self) -> Result<()> {
+        for (name, _) in sources::list(&self.dir)? {
+            self.look_for(&name)?;
+        }
+        Ok(())
+    }
+
+    fn look_for(&self, name: &str) -> Result<Option<Source>> {
+        if let Some(known) = self.source(name) {
+            return Ok(Some(known));
+        }
+        let Some(partitions) = sources::partitions(&self.dir, name)? else { return Ok(None) };
+        let open = |partition: u32| {
+            let dir = self.dir.join(name).join(partition.to_string());
+            Partition::written_elsewhere(name.to_owned(), partition, dir).map(Arc::new)
+        };
+        let partitions = (0..partitions).map(open).collect::<Result<Vec<_>>>()?;
+        self.add_source(name, 0, partitions);
+        Ok(self.source(name))
+    }
+
+    fn position(&self, offset: impl Fn(&Partition) -> Result<Offset>) -> Result<Position> {
+        let mut position = Position::new();
+        for (name, source) in self.all() {
+            let offsets = source.partitions.iter().map(|partition| offset(partition)).collect::<Result<_>>()?;
+            position.set_source(name, offsets);
+        }
+        Ok(position)
+    }
+
+    pub fn head(&self) -> Result<Position> {
+        self.position(Partition::head)
+    }
+}
+
+/// What only a writer has.
+struct Writer {
+    queue: AppendQueue,
+    heads: watch::Receiver<Position>,
+    counters: Arc<Counters>,
+    recovery: RecoveryReport,
+    open: Mutex<Option<(JoinHandle<()>, WriterLock)>>,
+}
+
+/// A log in a directory of this machine: the only writer, or one of any number of readers.
+///
+/// All methods take `&self`; share it in an [`Arc`]. A writer that is dropped closes.
+pub struct FileLog {
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+    follower: OnceLock<watch::Receiver<Position>>,
+}
+
+impl std::fmt::Debug for FileLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileLog").field("dir", &self.shared.dir).field("writes", &self.writer.is_some()).finish()
+    }
+}
+
+impl FileLog {
+    /// Opens the log in `dir`, or creates it, as its only writer.
+    ///
+    /// Checks what a writer that died left behind: see [`FileLog::recovery`]. Append times come from `clock`. Fails with
+    /// [`LogError::Locked`] while another handle writes, and with [`LogError::Damaged`] if durable records are missing.
+    pub fn open_writer(dir: impl AsRef<Path>, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        options.check()?;
+        let dir = dir.as_ref();
+        files::create_dir(dir)?;
+        let lock = WriterLock::take(dir, options.control_socket.as_deref())?;
+        let shared = Shared::new(dir);
+        let mut recovery = RecoveryReport::default();
+        let mut writers = Vec::new();
+        for name in files::list(dir)?.into_iter().filter(|name| files::check_source_name(name).is_ok()) {
+            sources::refuse_headless(&dir.join(name))?;
+        }
+        for (name, partitions) in sources::list(dir)? {
+            let first = writers.len();
+            for partition in 0..partitions {
+                let dir = dir.join(&name).join(partition.to_string());
+                writers.push(recovery::open_partition(&dir, &name, partition, &mut recovery)?);
+            }
+            shared.add_source(&name, first, writers[first..].iter().map(|writer| writer.shared.clone()).collect());
+        }
+        let (heads, heads_seen) = watch::channel(shared.head()?);
+        let (commands, taken) = mpsc::channel();
+        let queue = AppendQueue::new(commands, &options);
+        let counters = Arc::new(Counters::default());
+        let starting = |error| LogError::io("start the threads of the log in", dir)(error);
+        let committer = Committer {
+            commands: taken,
+            syncs: SyncPool::start(&options).map_err(starting)?,
+            options,
+            clock,
+            shared: shared.clone(),
+            counters: counters.clone(),
+            heads,
+            writers,
+        };
+        let run = move || committer.run();
+        let thread = std::thread::Builder::new().name("log-committer".to_owned()).spawn(run).map_err(starting)?;
+        let open = Mutex::new(Some((thread, lock)));
+        let writer = Writer { queue, heads: heads_seen, counters, recovery, open };
+        Ok(Self { shared, writer: Some(writer), follower: OnceLock::new() })
+    }
+
+    /// Opens the log in `dir` for reading, whether or not a process writes to it. Takes no lock and changes nothing.
+    pub fn open_reader(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        if !dir.join("lock").exists() {
+            return Err(LogError::NotALog { dir: dir.to_owned() });
+        }
+        let shared = Shared::new(dir);
+        shared.look()?;
+        Ok(Self { shared, writer: None, follower: OnceLock::new() })
+    }
+
+    /// The log's directory.
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// What opening the log for writing had to mend. Empty for a reader.
+    pub fn recovery(&self) -> RecoveryReport {
+        self.writer.as_ref().map(|writer| writer.recovery.clone()).unwrap_or_default()
+    }
+
+    /// What this writer has done since it was opened. All zero for a reader.
+    pub fn stats(&self) -> LogStats {
+        self.writer.as_ref().map(|writer| writer.counters.snapshot()).unwrap_or_default()
+    }
+
+    /// Names in the lock file the socket on which this process takes requests.
+    pub fn announce(&self, socket: Option<&Path>) -> Result<()> {
+        let open = self.writer()?.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map_or(Err(LogError::Closed), |(_, lock)| lock.announce(socket))
+    }
+
+    /// Seals the active segments of a source, those with records, so that they can be deleted when their time has come.
+    pub fn seal(&self, source: &str) -> Result<()> {
+        let writer = self.writer()?;
+        let found = self.source(source)?;
+        let slots = found.first_slot..found.first_slot + found.partitions.len();
+        writer.queue.ask(|reply| Command::Seal { slots, reply })
+    }
+
+    /// Writes and syncs what is queued, stops the threads and releases the lock. Reading goes on to work; appends fail with
+    /// [`LogError::Closed`]. Fails if the log had stopped. Does nothing the second time.
+    pub fn close(&self) -> Result<()> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let mut open = writer.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((thread, lock)) = open.take() else { return Ok(()) };
+        let closed = writer.queue.ask(|reply| Command::Close { reply });
+        let joined = thread.join();
+        drop(lock);
+        if let Err(panic) = joined {
+            std::panic::resume_unwind(panic);
+        }
+        closed
+    }
+
+    fn writer(&self) -> Result<&Writer> {
+        self.writer.as_ref().ok_or_else(|| LogError::ReadOnly { dir: self.shared.dir.clone() })
+    }
+
+    fn source(&self, name: &str) -> Result<Source> {
+        let found = match self.shared.source(name) {
+            None if self.writer.is_none() => self.shared.look_for(name)?,
+            known => known,
+        };
+        found.ok_or_else(|| LogError::UnknownSource { name: name.to_owned() })
+    }
+
+    fn partition(&self, name: &str, partition: u32) -> Result<Arc<Partition>> {
+        let source = self.source(name)?;
+        let partitions = source.partitions.len() as u32;
+        source.partitions.get(partition as usize).cloned().ok_or_else(|| {
+            let name = name.to_owned();
+            LogError::UnknownPartition { name, partition, partitions }
+        })
+    }
+
+    fn look(&self) -> Result<()> {
+        if self.writer.is_none() { self.shared.look() } else { Ok(()) }
+    }
+}
+
+impl EventLog for FileLog {
+    fn create_source(&self, name: &str, partitions: u32) -> Result<()> {
+        sources::check(name, partitions)?;
+        let name = name.to_owned();
+        self.writer()?.queue.ask(|reply| Command::CreateSource { name, partitions, reply })
+    }
+
+    fn sources(&self) -> Result<Vec<String>> {
+        self.look()?;
+        Ok(self.shared.all().into_keys().collect())
+    }
+
+    fn partitions(&self, source: &str) -> Result<u32> {
+        Ok(self.source(source)?.partitions.len() as u32)
+    }
+
+    fn start(&self) -> Result<Position> {
+        self.look()?;
+        self.shared.position(Partition::start)
+    }
+
+    fn head(&self) -> Result<Position> {
+        self.look()?;
+        self.shared.head()
+    }
+
+    fn read(&self, source: &str, partition: u32, from: Offset, to: Offset, bytes_max: usize) -> Result<RecordChunk> {
+        self.partition(source, partition)?.read(from, to, bytes_max)
+    }
+
+    fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset> {
+        self.partition(source, partition)?.offset_at_time(micros)
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        match &self.writer {
+            Some(writer) => writer.heads.clone(),
+            None => self.follower.get_or_init(|| follow::follow(&self.shared)).clone(),
+        }
+    }
+
+    fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
+        let submitted = self.writer().and_then(|writer| {
+            let found = self.source(source)?;
+            let partitions = found.partitions.len() as u32;
+            Ok(writer.queue.submit(source, partitions, found.first_slot, records, durability))
+        });
+        submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
+    fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {
+        let below = below.clone();
+        self.writer()?.queue.ask(|reply| Command::Retain { below, appended_before_micros, reply })
+    }
+}
+
+impl Drop for FileLog {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the log did not close cleanly");
+        }
+    }
+}

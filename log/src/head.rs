@@ -1,0 +1,153 @@
+//! The head file: up to where a partition is durable, for readers in other processes and for recovery.
+//!
+//! Two slots of 32 bytes, at bytes 0 and 512, written in turn, so that one is whole whatever happens during a write. The
+//! good slot with the higher offset counts. It is written after the `fsync` that it reports, so it may lag behind the truth
+//! after a power failure, but is never ahead of it.
+//!
+//! | byte | size | slot field |
+//! | ---: | ---: | --- |
+//! | 0 | 8 | `WSLOGHED` |
+//! | 8 | 4 | format version, 1 |
+//! | 12 | 4 | 0 |
+//! | 16 | 8 | durable offset: every record below it is durable |
+//! | 24 | 4 | CRC of bytes 0–23 |
+//! | 28 | 4 | 0 |
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::format::{VERSION, u32_at, u64_at};
+use crate::{LogError, Offset, Result, files};
+
+const MAGIC: &[u8; 8] = b"WSLOGHED";
+const SLOT_BYTES: usize = 32;
+const SLOT_STRIDE: usize = 512;
+const FILE_BYTES: usize = SLOT_STRIDE + SLOT_BYTES;
+/// A reader may meet a write half done; the next look finds it finished.
+const LOOKS_MAX: usize = 100;
+
+fn encode(durable: Offset) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    slot[..8].copy_from_slice(MAGIC);
+    slot[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    slot[16..24].copy_from_slice(&durable.to_le_bytes());
+    let crc = crc32c::crc32c(&slot[..24]);
+    slot[24..28].copy_from_slice(&crc.to_le_bytes());
+    slot
+}
+
+fn decode(slot: &[u8]) -> Option<Offset> {
+    let good = &slot[..8] == MAGIC && u32_at(slot, 8) == VERSION && crc32c::crc32c(&slot[..24]) == u32_at(slot, 24);
+    good.then(|| u64_at(slot, 16))
+}
+
+/// An open head file.
+#[derive(Debug)]
+pub(crate) struct HeadFile {
+    file: File,
+    path: PathBuf,
+    next_slot: u64,
+}
+
+impl HeadFile {
+    pub fn path_in(dir: &Path) -> PathBuf {
+        dir.join("head")
+    }
+
+    /// Creates or replaces a partition's head file.
+    pub fn create(dir: &Path, durable: Offset) -> Result<Self> {
+        let path = Self::path_in(dir);
+        let mut bytes = vec![0; FILE_BYTES];
+        for at in [0, SLOT_STRIDE] {
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&encode(durable));
+        }
+        let file = files::create_whole(&path, &bytes)?;
+        Ok(Self { file, path, next_slot: 0 })
+    }
+
+    /// Opens a partition's head file for reading.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = Self::path_in(dir);
+        let file = OpenOptions::new().read(true).open(&path).map_err(LogError::io("open", &path))?;
+        Ok(Self { file, path, next_slot: 0 })
+    }
+
+    /// Opens a partition's head file for reading and writing.
+    pub fn open_to_write(dir: &Path) -> Result<Self> {
+        let path = Self::path_in(dir);
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(LogError::io("open", &path))?;
+        Ok(Self { file, path, next_slot: 0 })
+    }
+
+    /// The durable offset, or `None` if neither slot is good.
+    pub fn read_if_good(&self) -> Result<Option<Offset>> {
+        let mut bytes = [0; FILE_BYTES];
+        let mut filled = 0;
+        while filled < FILE_BYTES {
+            let got =
+                self.file.read_at(&mut bytes[filled..], filled as u64).map_err(LogError::io("read", &self.path))?;
+            if got == 0 {
+                break;
+            }
+            filled += got;
+        }
+        Ok(decode(&bytes[..SLOT_BYTES]).max(decode(&bytes[SLOT_STRIDE..])))
+    }
+
+    /// The durable offset.
+    pub fn read(&self) -> Result<Offset> {
+        for _ in 0..LOOKS_MAX {
+            if let Some(durable) = self.read_if_good()? {
+                return Ok(durable);
+            }
+            std::thread::yield_now();
+        }
+        Err(LogError::damaged(
+            &self.path,
+            0,
+            "neither of its slots is good; the writer rebuilds it when it opens the log",
+        ))
+    }
+
+    /// Reports that every record below `durable` is durable.
+    pub fn write(&mut self, durable: Offset) -> Result<()> {
+        let at = self.next_slot * SLOT_STRIDE as u64;
+        self.next_slot ^= 1;
+        self.file.write_all_at(&encode(durable), at).map_err(LogError::io("write", &self.path))
+    }
+
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(LogError::io("fsync", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bad_slot_is_survived_and_two_are_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut head = HeadFile::create(dir.path(), 7).unwrap();
+        for durable in [8, 9, 12] {
+            head.write(durable).unwrap();
+            assert_eq!(HeadFile::open(dir.path()).unwrap().read().unwrap(), durable);
+        }
+        // 12 went to the first slot; the second still says 9.
+        head.file.write_all_at(&[0xff], 20).unwrap();
+        assert_eq!(HeadFile::open(dir.path()).unwrap().read().unwrap(), 9);
+        head.file.write_all_at(&[0xff], SLOT_STRIDE as u64 + 3).unwrap();
+        assert!(matches!(HeadFile::open(dir.path()).unwrap().read(), Err(LogError::Damaged { .. })));
+    }
+
+    #[test]
+    fn no_flipped_bit_raises_the_head() {
+        let good = encode(41);
+        for bit in 0..24 * 8 + 32 {
+            let mut slot = good;
+            slot[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&slot), None, "bit {bit}");
+        }
+    }
+}

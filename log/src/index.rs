@@ -1,0 +1,226 @@
+//! The sparse indexes of a segment: offset → byte, and append time → offset.
+//!
+//! An active segment's index is in memory, made as batches are written or met; it goes to disk when the segment is sealed.
+//! Both files can be rebuilt from the segment: the writer does so when it opens the log, readers scan the segment instead.
+//!
+//! | byte | size | `.index` |
+//! | ---: | ---: | --- |
+//! | 0 | 8 | `WSLOGIDX` |
+//! | 8 | 4 | format version, 1 |
+//! | 12 | 4 | number of entries |
+//! | 16 | 8 | the segment's base offset |
+//! | 24 | 8 | the offset after its last record |
+//! | 32 | 8 | its size in bytes |
+//! | 40 | 8 | its first append time |
+//! | 48 | 8 | its last append time |
+//! | 56 | 4 | CRC of the entries |
+//! | 60 | 4 | CRC of bytes 0–59 |
+//! | 64 | 16 each | offset of a batch, byte where it begins |
+//!
+//! `.timeindex` is the same with the magic `WSLOGTIX` and entries of append time and offset, one for each indexed batch
+//! whose append time is above the entry before.
+
+use std::path::Path;
+
+use crate::format::{BatchHeader, SEGMENT_HEADER_BYTES, VERSION, i64_at, u32_at, u64_at};
+use crate::{LogError, Offset, Result, files};
+
+const INDEX_MAGIC: &[u8; 8] = b"WSLOGIDX";
+const TIME_INDEX_MAGIC: &[u8; 8] = b"WSLOGTIX";
+const HEADER_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 16;
+/// At most one entry per this many bytes of segment.
+const SPACING_BYTES: u64 = 16 * 1024;
+/// Where readers stopped lately. A tailing reader goes on exactly there.
+const RECENT: usize = 8;
+
+/// A place in a segment: the batch that begins with `offset` begins at byte `at`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub offset: Offset,
+    pub at: u64,
+}
+
+/// What is known about a segment without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentIndex {
+    /// The end of what the index covers: every batch before is known, none after.
+    pub end: Place,
+    /// First and last append time of what is covered.
+    pub times: Option<(i64, i64)>,
+    places: Vec<Place>,
+    /// Append time and offset.
+    time_places: Vec<(i64, Offset)>,
+    recent: [Place; RECENT],
+    recent_next: usize,
+}
+
+impl SegmentIndex {
+    pub fn new(base: Offset) -> Self {
+        let begin = Place { offset: base, at: SEGMENT_HEADER_BYTES as u64 };
+        Self { end: begin, times: None, places: vec![], time_places: vec![], recent: [begin; RECENT], recent_next: 0 }
+    }
+
+    /// Takes note of the batch after the last.
+    pub fn push(&mut self, header: &BatchHeader) {
+        let (place, time) = (self.end, header.append_time_micros);
+        if self.places.last().is_none_or(|last| place.at >= last.at + SPACING_BYTES) {
+            self.places.push(place);
+            if self.time_places.last().is_none_or(|&(last, _)| time > last) {
+                self.time_places.push((time, place.offset));
+            }
+        }
+        self.times = Some((self.times.map_or(time, |(first, _)| first), time));
+        self.end = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+    }
+
+    /// The last known place at or before `offset`, which lies in the segment.
+    pub fn floor(&self, offset: Offset) -> Place {
+        if offset >= self.end.offset {
+            return self.end;
+        }
+        let after = self.places.partition_point(|place| place.offset <= offset);
+        let indexed = after.checked_sub(1).map(|last| self.places[last]);
+        let recent =
+            self.recent.iter().filter(|place| place.offset <= offset).max_by_key(|place| place.offset).copied();
+        indexed.into_iter().chain(recent).max_by_key(|place| place.offset).unwrap_or(self.begin())
+    }
+
+    /// A place from which the first record appended at or after `micros` is not far.
+    pub fn floor_time(&self, micros: i64) -> Place {
+        let after = self.time_places.partition_point(|&(time, _)| time < micros);
+        after.checked_sub(1).map_or(self.begin(), |last| self.floor(self.time_places[last].1))
+    }
+
+    fn begin(&self) -> Place {
+        self.places.first().copied().unwrap_or(self.end)
+    }
+
+    /// Remembers where a reader stopped.
+    pub fn remember(&mut self, place: Place) {
+        if !self.recent.contains(&place) {
+            self.recent[self.recent_next] = place;
+            self.recent_next = (self.recent_next + 1) % RECENT;
+        }
+    }
+
+    /// Writes both files of a sealed segment.
+    pub fn save(&self, dir: &Path, base: Offset) -> Result<()> {
+        let places: Vec<(u64, u64)> = self.places.iter().map(|place| (place.offset, place.at)).collect();
+        let times: Vec<(u64, u64)> =
+            self.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
+        files::create_whole(&files::base_path(dir, base, files::INDEX), &self.encode(INDEX_MAGIC, base, &places))?;
+        files::create_whole(
+            &files::base_path(dir, base, files::TIME_INDEX),
+            &self.encode(TIME_INDEX_MAGIC, base, &times),
+        )?;
+        Ok(())
+    }
+
+    fn encode(&self, magic: &[u8; 8], base: Offset, entries: &[(u64, u64)]) -> Vec<u8> {
+        let (first_time, last_time) = self.times.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + entries.len() * ENTRY_BYTES);
+        bytes.extend_from_slice(magic);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+        for field in [base, self.end.offset, self.end.at, first_time.cast_unsigned(), last_time.cast_unsigned()] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        bytes.resize(HEADER_BYTES, 0);
+        for (left, right) in entries {
+            bytes.extend_from_slice(&left.to_le_bytes());
+            bytes.extend_from_slice(&right.to_le_bytes());
+        }
+        let entries_crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+        bytes[56..60].copy_from_slice(&entries_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The index of a sealed segment of `segment_bytes` bytes, or `None` if its files are missing, damaged or of another
+    /// segment.
+    pub fn load(dir: &Path, base: Offset, segment_bytes: u64) -> Option<Self> {
+        let read = |extension| std::fs::read(files::base_path(dir, base, extension)).ok();
+        let (index, time_index) = (read(files::INDEX)?, read(files::TIME_INDEX)?);
+        let summary = Summary::decode(&index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
+        let time_summary = Summary::decode(&time_index, TIME_INDEX_MAGIC)?;
+        if (Summary { entries: 0, ..time_summary }) != (Summary { entries: 0, ..summary }) {
+            return None;
+        }
+        let places = entries(&index, &summary)?.map(|(offset, at)| Place { offset, at }).collect();
+        let time_places =
+            entries(&time_index, &time_summary)?.map(|(time, offset)| (time.cast_signed(), offset)).collect();
+        let end = Place { offset: summary.end_offset, at: segment_bytes };
+        let times = Some((summary.first_time, summary.last_time));
+        Some(Self { end, times, places, time_places, ..Self::new(base) })
+    }
+}
+
+fn entries<'a>(bytes: &'a [u8], summary: &Summary) -> Option<impl Iterator<Item = (u64, u64)> + use<'a>> {
+    let body = &bytes[HEADER_BYTES..];
+    let good = body.len() == summary.entries as usize * ENTRY_BYTES && crc32c::crc32c(body) == u32_at(bytes, 56);
+    good.then(|| body.chunks_exact(ENTRY_BYTES).map(|entry| (u64_at(entry, 0), u64_at(entry, 8))))
+}
+
+/// The header of an index file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    entries: u32,
+    base: Offset,
+    pub end_offset: Offset,
+    pub segment_bytes: u64,
+    pub first_time: i64,
+    pub last_time: i64,
+}
+
+impl Summary {
+    fn decode(bytes: &[u8], magic: &[u8; 8]) -> Option<Self> {
+        let good = bytes.len() >= HEADER_BYTES
+            && &bytes[..8] == magic
+            && u32_at(bytes, 8) == VERSION
+            && crc32c::crc32c(&bytes[..60]) == u32_at(bytes, 60);
+        good.then(|| Self {
+            entries: u32_at(bytes, 12),
+            base: u64_at(bytes, 16),
+            end_offset: u64_at(bytes, 24),
+            segment_bytes: u64_at(bytes, 32),
+            first_time: i64_at(bytes, 40),
+            last_time: i64_at(bytes, 48),
+        })
+    }
+
+    fn fits(&self, base: Offset, segment_bytes: u64) -> bool {
+        self.base == base && self.segment_bytes == segment_bytes
+    }
+
+    /// What the index files of a sealed segment say about it, or `None` if they do not speak of this segment. Their entries
+    /// are looked at when they are loaded.
+    pub fn load(dir: &Path, base: Offset, segment_bytes: u64) -> Result<Option<Self>> {
+        let mut summaries = Vec::with_capacity(2);
+        for (extension, magic) in [(files::INDEX, INDEX_MAGIC), (files::TIME_INDEX, TIME_INDEX_MAGIC)] {
+            let path = files::base_path(dir, base, extension);
+            let Some((bytes, size)) = read_header(&path)? else { return Ok(None) };
+            let summary = Self::decode(&bytes, magic).filter(|found| found.fits(base, segment_bytes));
+            let whole = |found: &Self| size == (HEADER_BYTES + found.entries as usize * ENTRY_BYTES) as u64;
+            summaries.extend(summary.filter(whole));
+        }
+        Ok(if summaries.len() == 2 { Some(summaries[0]) } else { None })
+    }
+}
+
+/// The header and the size of an index file; `None` if it is missing or too short.
+fn read_header(path: &Path) -> Result<Option<([u8; HEADER_BYTES], u64)>> {
+    use std::os::unix::fs::FileExt;
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(LogError::io("open", path))?,
+    };
+    let size = file.metadata().map_err(LogError::io("look at", path))?.len();
+    let mut bytes = [0; HEADER_BYTES];
+    if size < HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
+    Ok(Some((bytes, size)))
+}

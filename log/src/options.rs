@@ -1,0 +1,156 @@
+//! What the user may set, what the log counts, and the seam through which tests make the disk fail.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::{Durability, LogError, Result};
+
+const MIB: u64 = 1024 * 1024;
+
+/// How a [`FileLog`](crate::FileLog) writes.
+#[derive(Clone)]
+pub struct Options {
+    /// A segment that would grow beyond this is sealed and a new one begun (a single larger batch still fits). Default 128
+    /// MiB.
+    pub segment_bytes_max: u64,
+    /// A segment whose first record is this much older than the one being appended is sealed. Default 1 hour, microseconds.
+    pub segment_age_max_micros: i64,
+    /// The largest record, key and payload together. Default 64 MiB, at most 1 GiB.
+    pub record_bytes_max: u64,
+    /// Records of one partition that arrive together share a batch up to this size. Default 1 MiB, at most 1 GiB.
+    pub batch_bytes_max: u64,
+    /// How many bytes of records may wait; further appends wait for room. One larger append is let in alone. Default 64 MiB,
+    /// at most 4 GiB − 1.
+    pub queue_bytes_max: u64,
+    /// What an append waits for unless it says otherwise.
+    pub durability: Durability,
+    /// How long records appended at [`Durability::Os`] stay unsynced and invisible at most. Default 20 ms.
+    pub os_sync_interval: Duration,
+    /// How many files are synced at the same time. Default 4.
+    pub sync_threads: usize,
+    /// Where other processes can talk to this one; named in the lock file.
+    pub control_socket: Option<PathBuf>,
+    /// Makes writes and syncs fail or wait, in tests.
+    pub faults: Option<Arc<dyn IoFaults>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 128 * MIB,
+            segment_age_max_micros: 3_600_000_000,
+            record_bytes_max: 64 * MIB,
+            batch_bytes_max: MIB,
+            queue_bytes_max: 64 * MIB,
+            durability: Durability::Fsync,
+            os_sync_interval: Duration::from_millis(20),
+            sync_threads: 4,
+            control_socket: None,
+            faults: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("segment_bytes_max", &self.segment_bytes_max)
+            .field("segment_age_max_micros", &self.segment_age_max_micros)
+            .field("record_bytes_max", &self.record_bytes_max)
+            .field("batch_bytes_max", &self.batch_bytes_max)
+            .field("queue_bytes_max", &self.queue_bytes_max)
+            .field("durability", &self.durability)
+            .field("os_sync_interval", &self.os_sync_interval)
+            .field("sync_threads", &self.sync_threads)
+            .field("control_socket", &self.control_socket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<()> {
+        let within = |what, value: u64, most: u64| {
+            let reason = format!("{value} is not between 1 and {most}");
+            if (1..=most).contains(&value) { Ok(()) } else { Err(LogError::Invalid { what, reason }) }
+        };
+        within("segment_bytes_max", self.segment_bytes_max, i64::MAX as u64)?;
+        within("segment_age_max_micros", self.segment_age_max_micros.try_into().unwrap_or(0), i64::MAX as u64)?;
+        within("record_bytes_max", self.record_bytes_max, 1024 * MIB)?;
+        within("batch_bytes_max", self.batch_bytes_max, 1024 * MIB)?;
+        within("queue_bytes_max", self.queue_bytes_max, u64::from(u32::MAX))?;
+        within("sync_threads", self.sync_threads as u64, 64)
+    }
+
+    pub(crate) fn before_write(&self, path: &Path) -> io::Result<()> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.before_write(path))
+    }
+
+    pub(crate) fn before_sync(&self, path: &Path) -> io::Result<()> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.before_sync(path))
+    }
+}
+
+/// Called before segment files are written and synced, so that tests can let the disk fail, or wait. An error counts as the
+/// operating system's.
+pub trait IoFaults: Send + Sync {
+    /// Before a batch is written.
+    fn before_write(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
+    /// Before a file is synced.
+    fn before_sync(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
+}
+
+/// What a writer has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Acknowledged calls of append.
+    pub appends: u64,
+    /// Records written.
+    pub records: u64,
+    /// Bytes written to segments, headers included.
+    pub bytes: u64,
+    /// Record batches written.
+    pub batches: u64,
+    /// Calls of `fdatasync` on segments. Appends that arrive together share one.
+    pub syncs: u64,
+    /// Segments sealed.
+    pub sealed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub appends: AtomicU64,
+    pub records: AtomicU64,
+    pub bytes: AtomicU64,
+    pub batches: AtomicU64,
+    pub syncs: AtomicU64,
+    pub sealed: AtomicU64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub fn snapshot(&self) -> LogStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LogStats {
+            appends: get(&self.appends),
+            records: get(&self.records),
+            bytes: get(&self.bytes),
+            batches: get(&self.batches),
+            syncs: get(&self.syncs),
+            sealed: get(&self.sealed),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The reading side of one partition: which segments there are, and which of them holds an offset.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::head::HeadFile;
+use crate::segment::{Found, Segment};
+use crate::{LogError, Offset, RecordChunk, Result, files};
+
+/// Sealed segments kept open per partition.
+const OPEN_SEGMENTS_MAX: usize = 16;
+/// Retention in another process may delete segments while a reader looks for one; each look at the directory is newer.
+const LOOKS_MAX: usize = 16;
+
+/// Where the head of a partition comes from.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// This process writes it.
+    Own(AtomicU64),
+    /// Another process may: its head file is looked at each time.
+    File(HeadFile),
+}
+
+/// One partition, as readers see it.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub source: String,
+    pub partition: u32,
+    pub dir: PathBuf,
+    head: Head,
+    segments: RwLock<Segments>,
+    /// Sealed segments lately used, the latest first.
+    open: Mutex<Vec<Arc<Segment>>>,
+}
+
+#[derive(Debug, Default)]
+struct Segments {
+    /// Ascending; never empty once known.
+    bases: Vec<Offset>,
+    /// The segment being written, if this process writes it.
+    active: Option<Arc<Segment>>,
+}
+
+impl Partition {
+    /// A partition that this process writes.
+    pub fn written_here(
+        source: String,
+        partition: u32,
+        dir: PathBuf,
+        bases: Vec<Offset>,
+        active: Arc<Segment>,
+        head: Offset,
+    ) -> Self {
+        let segments = RwLock::new(Segments { bases, active: Some(active) });
+        Self { source, partition, dir, head: Head::Own(head.into()), segments, open: Mutex::default() }
+    }
+
+    /// A partition that another process may be writing.
+    pub fn written_elsewhere(source: String, partition: u32, dir: PathBuf) -> Result<Self> {
+        let head = Head::File(HeadFile::open(&dir)?);
+        let found = Self { source, partition, dir, head, segments: RwLock::default(), open: Mutex::default() };
+        found.look()?;
+        Ok(found)
+    }
+
+    pub fn head(&self) -> Result<Offset> {
+        match &self.head {
+            Head::Own(head) => Ok(head.load(Ordering::Acquire)),
+            Head::File(file) => file.read(),
+        }
+    }
+
+    /// Publishes a new head. Its records must be durable and in the active segment's index.
+    pub fn set_head(&self, offset: Offset) {
+        if let Head::Own(head) = &self.head {
+            head.store(offset, Ordering::Release);
+        }
+    }
+
+    pub fn start(&self) -> Result<Offset> {
+        if matches!(self.head, Head::File(_)) {
+            self.look()?;
+        }
+        Ok(self.bases()[0])
+    }
+
+    pub fn bases(&self) -> Vec<Offset> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).bases.clone()
+    }
+
+    /// Adds the segment that is now being written.
+    pub fn begin_segment(&self, active: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.bases.push(active.base);
+        let sealed = segments.active.replace(active);
+        self.open_segments().splice(0..0, sealed);
+    }
+
+    /// Forgets the oldest segment, which is about to be deleted.
+    pub fn forget_oldest(&self) {
+        let base = self.segments.write().unwrap_or_else(PoisonError::into_inner).bases.remove(0);
+        self.open_segments().retain(|segment| segment.base != base);
+    }
+
+    fn open_segments(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Segment>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks in the directory which segments there are now. Says whether that changed anything.
+    fn look(&self) -> Result<bool> {
+        if matches!(self.head, Head::Own(_)) {
+            return Ok(false);
+        }
+        let bases = files::list_bases(&self.dir, files::SEGMENT)?;
+        if bases.is_empty() {
+            return Err(LogError::damaged(&self.dir, 0, "the partition has no segment"));
+        }
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if segments.bases == bases {
+            return Ok(false);
+        }
+        // A segment that was being written when it was opened has no index from disk: let it be opened again.
+        self.open_segments().clear();
+        segments.bases = bases;
+        Ok(true)
+    }
+
+    fn segment(&self, base: Offset) -> Result<Arc<Segment>> {
+        let sealed = {
+            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(active) = segments.active.as_ref().filter(|active| active.base == base) {
+                return Ok(active.clone());
+            }
+            segments.bases.last() != Some(&base)
+        };
+        {
+            let mut open = self.open_segments();
+            if let Some(at) = open.iter().position(|segment| segment.base == base) {
+                open[..=at].rotate_right(1);
+                return Ok(open[0].clone());
+            }
+        }
+        let segment = Arc::new(Segment::open(&self.dir, base, &self.source, self.partition, sealed, false)?);
+        let mut open = self.open_segments();
+        open.truncate(OPEN_SEGMENTS_MAX - 1);
+        open.insert(0, segment.clone());
+        Ok(segment)
+    }
+
+    pub fn read(&self, from: Offset, to: Offset, bytes_max: usize) -> Result<RecordChunk> {
+        let head = self.head()?;
+        if from > head {
+            return Err(LogError::AboveHead {
+                name: self.source.clone(),
+                partition: self.partition,
+                offset: from,
+                head,
+            });
+        }
+        let to = to.min(head);
+        if from >= to {
+            // A position below the start is an error even when nothing is asked for: the reader would go on from there.
+            return self.check_start(from).map(|()| RecordChunk::empty(self.partition, from));
+        }
+        self.looking(from, |segment| {
+            Ok(match segment.read(from, to, bytes_max)? {
+                Found::Batches(batches) => Ok(RecordChunk::new(self.partition, from, to, batches)),
+                Found::EndsAt(end) => Err(end),
+            })
+        })
+    }
+
+    fn check_start(&self, from: Offset) -> Result<()> {
+        // Retention is rare: the segments known already are enough unless they say "deleted".
+        if from < self.bases()[0] { Err(self.below_start(from)?) } else { Ok(()) }
+    }
+
+    fn below_start(&self, offset: Offset) -> Result<LogError> {
+        let start = self.start()?;
+        Ok(LogError::BelowStart { name: self.source.clone(), partition: self.partition, offset, start })
+    }
+
+    /// Applies `action` to the segment with `offset`, which lies below the head. `action` may answer with the offset at which
+    /// the segment ends when `offset` is not in it: another process has begun a new segment since the last look.
+    fn looking<T>(
+        &self,
+        offset: Offset,
+        action: impl Fn(&Segment) -> Result<std::result::Result<T, Offset>>,
+    ) -> Result<T> {
+        for _ in 0..LOOKS_MAX {
+            let bases = self.bases();
+            let after = bases.partition_point(|&base| base <= offset);
+            let Some(base) = after.checked_sub(1).map(|at| bases[at]) else {
+                return Err(self.below_start(offset)?);
+            };
+            let segment = match self.segment(base) {
+                Err(error) if error.is_not_found() && self.look()? => continue,
+                segment => segment?,
+            };
+            match action(&segment)? {
+                Ok(done) => return Ok(done),
+                Err(_) if self.look()? => {}
+                Err(end) => {
+                    let at = segment.file_bytes()?;
+                    let reason = format!("the segment ends with offset {end}, but {offset} was durable");
+                    return Err(segment.damaged(at, &reason));
+                }
+            }
+        }
+        Err(LogError::damaged(&self.dir, 0, "its segments change faster than they can be listed"))
+    }
+
+    /// The first offset whose append time is `micros` or later; the head if there is none.
+    pub fn offset_at_time(&self, micros: i64) -> Result<Offset> {
+        'look: for _ in 0..LOOKS_MAX {
+            self.look()?;
+            let (head, bases) = (self.head()?, self.bases());
+            // Binary search for the first segment that begins at `micros` or later; the answer is there or just before.
+            let (mut low, mut high) = (0, bases.len());
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let begins_late = match self.first_time(bases[middle], head) {
+                    Err(error) if error.is_not_found() => continue 'look,
+                    time => time?.is_none_or(|time| time >= micros),
+                };
+                if begins_late { high = middle } else { low = middle + 1 }
+            }
+            if let Some(before) = low.checked_sub(1) {
+                let segment = match self.segment(bases[before]) {
+                    Err(error) if error.is_not_found() => continue 'look,
+                    segment => segment?,
+                };
+                let to = bases.get(low).map_or(head, |&base| base.min(head));
+                if let Some(offset) = segment.offset_at_time(micros, to)? {
+                    return Ok(offset);
+                }
+            }
+            return Ok(bases.get(low).map_or(head, |&base| base.min(head)));
+        }
+        Err(LogError::damaged(&self.dir, 0, "its segments change faster than they can be listed"))
+    }
+
+    /// The append time of a segment's first record, or `None` if it has no durable one.
+    fn first_time(&self, base: Offset, head: Offset) -> Result<Option<i64>> {
+        if base >= head { Ok(None) } else { self.segment(base)?.first_time().map(Some) }
+    }
+}

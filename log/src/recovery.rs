@@ -1,0 +1,306 @@
+//! Opening a partition for writing: what a process that died left behind, and whether all that was durable is still there.
+//!
+//! The active segment is read whole. When a batch in it is bad, the question is whether its records may have been
+//! acknowledged. They may not if nothing says that they were durable: neither the head file nor a good batch further on, whose
+//! header names the durable offset that its writer knew. A batch written at level `fsync` has nothing unsynced before it, so
+//! any good batch behind a bad one proves damage. Only then is the rest of the file a *torn tail*, which is set aside. (At
+//! level `os` several batches may be unsynced when the machine loses power, and the disk may have kept a later one but not an
+//! earlier: the later one's header does not claim the earlier, and they are set aside together.)
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES};
+use crate::head::HeadFile;
+use crate::index::{Place, Summary};
+use crate::partition::Partition;
+use crate::partition_writer::PartitionWriter;
+use crate::segment::{Segment, read_fully};
+use crate::{LogError, Offset, Result, files};
+
+/// How much of a segment is in memory at a time, unless a batch is larger.
+const WINDOW_BYTES: u64 = 1024 * 1024;
+
+/// What opening a log for writing had to mend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Tails that were being written when the process or the machine died.
+    pub torn: Vec<TornTail>,
+    /// Index and head files that were missing or damaged and have been made anew.
+    pub rebuilt: Vec<PathBuf>,
+}
+
+/// Bytes at the end of a segment that are no good record batch and were never acknowledged as durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The source.
+    pub source: String,
+    /// The partition.
+    pub partition: u32,
+    /// The segment they were cut off.
+    pub segment: PathBuf,
+    /// Where in the segment they began.
+    pub byte_offset: u64,
+    /// How many there were.
+    pub bytes: u64,
+    /// The offset their first record would have had; the next record appended gets it.
+    pub offset: Offset,
+    /// The file they were set aside in.
+    pub kept_in: PathBuf,
+    /// What is wrong with them.
+    pub reason: String,
+}
+
+/// Opens one partition for writing.
+pub(crate) fn open_partition(
+    dir: &Path,
+    source: &str,
+    partition: u32,
+    report: &mut RecoveryReport,
+) -> Result<PartitionWriter> {
+    remove_unfinished(dir)?;
+    let bases = files::list_bases(dir, files::SEGMENT)?;
+    let Some(&last) = bases.last() else {
+        return Err(LogError::damaged(dir, 0, "the partition has no segment"));
+    };
+    let mut last_time_micros = i64::MIN;
+    for pair in bases.windows(2) {
+        last_time_micros = check_sealed(dir, source, partition, pair[0], pair[1], report)?;
+    }
+    let active = Segment::open(dir, last, source, partition, false, true)?;
+    let (mut head_file, durable) = open_head(dir, report)?;
+    if let Some(torn) = scan_active(&active, source, partition, durable)? {
+        tracing::warn!(
+            source, partition, segment = %torn.segment.display(), byte_offset = torn.byte_offset, bytes = torn.bytes,
+            kept_in = %torn.kept_in.display(), reason = torn.reason, "set a torn tail aside"
+        );
+        report.torn.push(torn);
+    }
+    let (end, times) = { (active.index().end, active.index().times) };
+    if end.offset < durable {
+        let reason = format!("the segment ends with offset {}, but records up to {durable} were durable", end.offset);
+        return Err(active.damaged(end.at, &reason));
+    }
+    make_durable(&active, durable, end)?;
+    (&active.file).seek(SeekFrom::Start(end.at)).map_err(LogError::io("seek in", &active.path))?;
+    head_file.write(end.offset)?;
+    head_file.sync()?;
+    head_file.write(end.offset)?;
+    let active = Arc::new(active);
+    let name = source.to_owned();
+    Ok(PartitionWriter {
+        shared: Arc::new(Partition::written_here(name, partition, dir.to_owned(), bases, active.clone(), end.offset)),
+        active,
+        head_file,
+        next_offset: end.offset,
+        durable_offset: end.offset,
+        last_time_micros: times.map_or(last_time_micros, |(_, last)| last),
+        pending: Default::default(),
+    })
+}
+
+/// Removes what a dead writer had not finished making, and indexes whose segment retention has deleted.
+fn remove_unfinished(dir: &Path) -> Result<()> {
+    for name in files::list(dir)? {
+        if name.ends_with(".tmp") {
+            files::remove_if_there(&dir.join(name))?;
+        }
+    }
+    for extension in [files::INDEX, files::TIME_INDEX] {
+        for base in files::list_bases(dir, extension)? {
+            if !files::base_path(dir, base, files::SEGMENT).exists() {
+                files::remove_if_there(&files::base_path(dir, base, extension))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a sealed segment reaches to the next, and that it has indexes. Returns its last append time.
+fn check_sealed(
+    dir: &Path,
+    source: &str,
+    partition: u32,
+    base: Offset,
+    next: Offset,
+    report: &mut RecoveryReport,
+) -> Result<i64> {
+    let path = files::base_path(dir, base, files::SEGMENT);
+    let bytes = fs::metadata(&path).map_err(LogError::io("look at", &path))?.len();
+    if let Some(summary) = Summary::load(dir, base, bytes)?.filter(|summary| summary.end_offset == next) {
+        return Ok(summary.last_time);
+    }
+    let segment = Segment::open(dir, base, source, partition, false, false)?;
+    if let Some((place, reason)) = scan(&segment)? {
+        return Err(segment.damaged(place.at, &reason));
+    }
+    let index = segment.index();
+    if index.end.offset != next {
+        let reason = format!("the segment ends with offset {}, but the next begins with {next}", index.end.offset);
+        return Err(segment.damaged(index.end.at, &reason));
+    }
+    index.save(dir, base)?;
+    report.rebuilt.push(files::base_path(dir, base, files::INDEX));
+    report.rebuilt.push(files::base_path(dir, base, files::TIME_INDEX));
+    Ok(index.times.map_or(i64::MIN, |(_, last)| last))
+}
+
+/// The head file, for writing, and what it says; 0 if it has to be made anew.
+fn open_head(dir: &Path, report: &mut RecoveryReport) -> Result<(HeadFile, Offset)> {
+    let path = HeadFile::path_in(dir);
+    if !path.exists() {
+        report.rebuilt.push(path);
+        let made = HeadFile::create(dir, 0)?;
+        files::sync_dir(dir)?;
+        return Ok((made, 0));
+    }
+    // Written in place, not replaced: readers in other processes have it open.
+    let head_file = HeadFile::open_to_write(dir)?;
+    let durable = head_file.read_if_good()?;
+    if durable.is_none() {
+        report.rebuilt.push(path);
+    }
+    Ok((head_file, durable.unwrap_or(0)))
+}
+
+/// Scans the active segment into its index and cuts off a torn tail.
+fn scan_active(segment: &Segment, source: &str, partition: u32, durable: Offset) -> Result<Option<TornTail>> {
+    let Some((place, reason)) = scan(segment)? else { return Ok(None) };
+    if durable > place.offset {
+        return Err(segment.damaged(place.at, &format!("{reason}; its records were durable (the head is {durable})")));
+    }
+    if let Some((follower, durable)) = claim_after(segment, place)? {
+        let reason = format!("{reason}; its records were durable (the batch at byte {follower} knew {durable} to be)");
+        return Err(segment.damaged(place.at, &reason));
+    }
+    set_aside(segment, source, partition, place, reason).map(Some)
+}
+
+/// Checks every batch of a segment and extends its index over them. Returns where the first bad one begins and what is wrong
+/// with it.
+fn scan(segment: &Segment) -> Result<Option<(Place, String)>> {
+    let mut window = Window::new(segment)?;
+    loop {
+        let place = segment.index().end;
+        if place.at == window.file_bytes {
+            return Ok(None);
+        }
+        match window.batch(place.at)? {
+            Ok(header) if header.base_offset == place.offset => segment.index().push(&header),
+            Ok(header) => {
+                let reason = format!("a batch begins with offset {}, expected {}", header.base_offset, place.offset);
+                return Ok(Some((place, reason)));
+            }
+            Err(reason) => return Ok(Some((place, reason.to_owned()))),
+        }
+    }
+}
+
+/// Looks behind a bad batch for a good one that knew its records to be durable. Returns where it is and what it knew.
+fn claim_after(segment: &Segment, bad: Place) -> Result<Option<(u64, Offset)>> {
+    let mut window = Window::new(segment)?;
+    let mut at = bad.at;
+    while at + BATCH_HEADER_BYTES as u64 <= window.file_bytes {
+        let bytes = window.get(at, BATCH_HEADER_BYTES as u64)?;
+        let Some(skip) = bytes.windows(BATCH_MAGIC.len()).position(|candidate| candidate == BATCH_MAGIC) else {
+            at += (bytes.len() - BATCH_MAGIC.len() + 1) as u64;
+            continue;
+        };
+        at += skip as u64;
+        match window.batch(at)? {
+            Ok(header) if header.base_offset >= bad.offset => {
+                if header.durable_offset > bad.offset {
+                    return Ok(Some((at, header.durable_offset)));
+                }
+                at += u64::from(header.bytes);
+            }
+            _ => at += 1,
+        }
+    }
+    Ok(None)
+}
+
+/// Copies everything from `place` on into a file of its own, durably, and cuts it off the segment.
+fn set_aside(segment: &Segment, source: &str, partition: u32, place: Place, reason: String) -> Result<TornTail> {
+    let dir = segment.path.parent().unwrap_or(Path::new("."));
+    let name = |again: u32| {
+        let suffix = if again == 0 { String::new() } else { format!("-{again}") };
+        dir.join(format!("{:020}-{}{suffix}.{}", segment.base, place.at, files::TORN))
+    };
+    let kept_in = (0..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
+    let bytes = segment.file_bytes()? - place.at;
+    let mut torn = Vec::new();
+    let mut at = place.at;
+    let copy = File::create_new(&kept_in).map_err(LogError::io("create", &kept_in))?;
+    while at < place.at + bytes {
+        torn.resize(WINDOW_BYTES.min(place.at + bytes - at) as usize, 0);
+        let filled = read_fully(&segment.file, &mut torn, at).map_err(LogError::io("read", &segment.path))?;
+        copy.write_all_at(&torn[..filled], at - place.at).map_err(LogError::io("write", &kept_in))?;
+        at += filled.max(1) as u64;
+    }
+    copy.sync_all().map_err(LogError::io("fsync", &kept_in))?;
+    files::sync_dir(dir)?;
+    segment.file.set_len(place.at).map_err(LogError::io("cut", &segment.path))?;
+    segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))?;
+    let (source, segment) = (source.to_owned(), segment.path.clone());
+    Ok(TornTail { source, partition, segment, byte_offset: place.at, bytes, offset: place.offset, kept_in, reason })
+}
+
+/// Makes all batches durable that are not known to be. They are written again first: after a failed `fsync` the operating
+/// system may hold pages that it takes for written and the disk does not have.
+fn make_durable(segment: &Segment, durable: Offset, end: Place) -> Result<()> {
+    if end.offset == durable {
+        return Ok(());
+    }
+    let mut at = if durable < segment.base { SEGMENT_HEADER_BYTES as u64 } else { segment.index().floor(durable).at };
+    let mut bytes = Vec::new();
+    while at < end.at {
+        bytes.resize(WINDOW_BYTES.min(end.at - at) as usize, 0);
+        segment.file.read_exact_at(&mut bytes, at).map_err(LogError::io("read", &segment.path))?;
+        segment.file.write_all_at(&bytes, at).map_err(LogError::io("write", &segment.path))?;
+        at += bytes.len() as u64;
+    }
+    segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))
+}
+
+/// A part of a segment in memory.
+struct Window<'a> {
+    segment: &'a Segment,
+    file_bytes: u64,
+    buffer: Vec<u8>,
+    at: u64,
+}
+
+impl<'a> Window<'a> {
+    fn new(segment: &'a Segment) -> Result<Self> {
+        Ok(Self { segment, file_bytes: segment.file_bytes()?, buffer: Vec::new(), at: 0 })
+    }
+
+    /// The bytes from `at` on, at least `least` of them if the file has as many.
+    fn get(&mut self, at: u64, least: u64) -> Result<&[u8]> {
+        let end = (at + least).min(self.file_bytes);
+        if at < self.at || end > self.at + self.buffer.len() as u64 {
+            self.buffer.resize(least.max(WINDOW_BYTES).min(self.file_bytes - at) as usize, 0);
+            let read = read_fully(&self.segment.file, &mut self.buffer, at);
+            let filled = read.map_err(LogError::io("read", &self.segment.path))?;
+            self.buffer.truncate(filled);
+            self.at = at;
+        }
+        Ok(&self.buffer[(at - self.at) as usize..])
+    }
+
+    /// The header of the good batch at `at`, or what is wrong with it.
+    fn batch(&mut self, at: u64) -> Result<Result<BatchHeader, &'static str>> {
+        let (salt, left) = (self.segment.salt, self.file_bytes - at);
+        let header = match BatchHeader::decode(self.get(at, BATCH_HEADER_BYTES as u64)?, salt) {
+            Ok(header) if u64::from(header.bytes) > left => return Ok(Err("the batch is cut off")),
+            Ok(header) => header,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let bytes = self.get(at, u64::from(header.bytes))?;
+        Ok(header.check_body(&bytes[BATCH_HEADER_BYTES..header.bytes as usize]).map(|()| header))
+    }
+}

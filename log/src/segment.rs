@@ -1,0 +1,228 @@
+//! One segment file: reading batches from it and checking it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::index::{Place, SegmentIndex};
+use crate::record::Batch;
+use crate::{LogError, Offset, Result, files};
+
+/// A read looks at no less than this, so that finding the first batch takes one call.
+const READ_BYTES_MIN: u64 = 4 * 1024;
+/// How much of a file is read at a time when only headers are wanted.
+const HEADER_WINDOW_BYTES: u64 = 64 * 1024;
+
+/// An open segment. The writer and any number of readers share one.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub base: Offset,
+    pub path: PathBuf,
+    pub file: File,
+    pub salt: u32,
+    index: Mutex<SegmentIndex>,
+}
+
+/// What a read found.
+pub(crate) enum Found {
+    /// At least one batch that ends above the offset asked for.
+    Batches(Vec<Batch>),
+    /// The file ends before the offset asked for; this is the offset after its last record.
+    EndsAt(Offset),
+}
+
+impl Segment {
+    pub fn new(base: Offset, path: PathBuf, file: File, salt: u32) -> Self {
+        Self { base, path, file, salt, index: Mutex::new(SegmentIndex::new(base)) }
+    }
+
+    /// Opens a segment and checks that it is what its name says. `sealed` lets its index files be used.
+    pub fn open(dir: &Path, base: Offset, source: &str, partition: u32, sealed: bool, writable: bool) -> Result<Self> {
+        let path = files::base_path(dir, base, files::SEGMENT);
+        let file = File::options().read(true).write(writable).open(&path).map_err(LogError::io("open", &path))?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let filled = read_fully(&file, &mut bytes, 0).map_err(LogError::io("read", &path))?;
+        let (header, salt) =
+            SegmentHeader::decode(&bytes[..filled]).map_err(|reason| LogError::damaged(&path, 0, reason))?;
+        let is = (header.partition, header.base_offset, header.source_crc);
+        if is != (partition, base, crc32c::crc32c(source.as_bytes())) {
+            let reason = "the segment belongs to another source, partition or offset than its path says";
+            return Err(LogError::damaged(&path, 0, reason));
+        }
+        let segment = Self::new(base, path, file, salt);
+        if sealed && let Some(index) = SegmentIndex::load(dir, base, segment.file_bytes()?) {
+            *segment.index() = index;
+        }
+        Ok(segment)
+    }
+
+    pub fn index(&self) -> MutexGuard<'_, SegmentIndex> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn file_bytes(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(LogError::io("look at", &self.path))?.len())
+    }
+
+    pub fn damaged(&self, at: u64, reason: &str) -> LogError {
+        LogError::damaged(&self.path, at, reason)
+    }
+
+    /// Reads whole batches, from the one that holds `from` to the one before `to` at most, until `bytes_max` bytes of file
+    /// have been read, but at least one. All records below `to` must be durable.
+    pub fn read(&self, from: Offset, to: Offset, bytes_max: usize) -> Result<Found> {
+        let file_bytes = self.file_bytes()?;
+        let mut place = self.find(from, file_bytes)?;
+        let mut want = (bytes_max as u64).max(READ_BYTES_MIN);
+        let mut batches = Vec::new();
+        loop {
+            if place.at >= file_bytes {
+                return Ok(Found::EndsAt(place.offset));
+            }
+            let buffer = self.load(place.at, want.min(file_bytes - place.at))?;
+            let mut used = 0;
+            while place.offset < to && used < buffer.len() {
+                if used > 0 && buffer.len() - used < BATCH_HEADER_BYTES {
+                    break;
+                }
+                let header = self.header(&buffer[used..], place)?;
+                let end = used + header.bytes as usize;
+                if end > buffer.len() {
+                    want = self.check_inside(&header, place, file_bytes)?;
+                    break;
+                }
+                if header.end_offset() > from {
+                    let body = buffer.slice(used + BATCH_HEADER_BYTES..end);
+                    header.check_body(&body).map_err(|reason| self.damaged(place.at, reason))?;
+                    batches.push(Batch {
+                        base_offset: header.base_offset,
+                        append_time_micros: header.append_time_micros,
+                        record_count: header.record_count,
+                        body,
+                    });
+                }
+                used = end;
+                place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+            }
+            if !batches.is_empty() {
+                self.index().remember(place);
+                return Ok(Found::Batches(batches));
+            }
+        }
+    }
+
+    /// Where to begin looking for `offset`. Extends the index up to it if need be.
+    fn find(&self, offset: Offset, file_bytes: u64) -> Result<Place> {
+        let end = self.index().end;
+        if offset > end.offset && end.at < file_bytes {
+            self.walk(end, |_, header| header.end_offset() <= offset)?;
+        }
+        Ok(self.index().floor(offset))
+    }
+
+    /// Goes from batch to batch by their headers, beginning at `place`, for as long as `go_on` says, extending the index on
+    /// the way. Returns the place of the first batch that `go_on` refused, or the end of the file.
+    fn walk(&self, mut place: Place, mut go_on: impl FnMut(Place, &BatchHeader) -> bool) -> Result<Place> {
+        let file_bytes = self.file_bytes()?;
+        let (mut buffer, mut buffer_at) = (Bytes::new(), 0);
+        while place.at < file_bytes {
+            if place.at + BATCH_HEADER_BYTES as u64 > buffer_at + buffer.len() as u64 {
+                buffer = self.load(place.at, HEADER_WINDOW_BYTES.min(file_bytes - place.at))?;
+                buffer_at = place.at;
+            }
+            let header = self.header(&buffer[(place.at - buffer_at) as usize..], place)?;
+            self.check_inside(&header, place, file_bytes)?;
+            if !go_on(place, &header) {
+                return Ok(place);
+            }
+            let mut index = self.index();
+            if index.end == place {
+                index.push(&header);
+            }
+            place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+        }
+        Ok(place)
+    }
+
+    /// The append time of the first record, given that the segment has a durable one.
+    pub fn first_time(&self) -> Result<i64> {
+        if let Some((first, _)) = self.index().times {
+            return Ok(first);
+        }
+        let begin = Place { offset: self.base, at: SEGMENT_HEADER_BYTES as u64 };
+        let buffer = self.load(begin.at, BATCH_HEADER_BYTES as u64)?;
+        Ok(self.header(&buffer, begin)?.append_time_micros)
+    }
+
+    /// The last append time of the records below `to`, all of which must be durable.
+    pub fn last_time(&self, to: Offset) -> Result<i64> {
+        let mut last = i64::MIN;
+        let begin = Place { offset: self.base, at: SEGMENT_HEADER_BYTES as u64 };
+        self.walk(begin, |_, header| {
+            last = header.append_time_micros;
+            header.end_offset() < to
+        })?;
+        Ok(last)
+    }
+
+    /// The first offset below `to` whose append time is `micros` or later, if this segment has one. All records below `to`
+    /// must be durable.
+    pub fn offset_at_time(&self, micros: i64, to: Offset) -> Result<Option<Offset>> {
+        let begin = self.index().floor_time(micros);
+        let mut found = None;
+        self.walk(begin, |place, header| {
+            if place.offset < to && header.append_time_micros >= micros {
+                found = Some(place.offset);
+            }
+            found.is_none() && header.end_offset() < to
+        })?;
+        Ok(found)
+    }
+
+    fn load(&self, at: u64, bytes: u64) -> Result<Bytes> {
+        let mut buffer = vec![0; bytes as usize];
+        let filled = read_fully(&self.file, &mut buffer, at).map_err(LogError::io("read", &self.path))?;
+        buffer.truncate(filled);
+        if filled == 0 {
+            return Err(self.damaged(at, "the file was cut while it was read"));
+        }
+        Ok(buffer.into())
+    }
+
+    /// The header at `place`, which must be good and continue the offsets.
+    fn header(&self, bytes: &[u8], place: Place) -> Result<BatchHeader> {
+        let header = BatchHeader::decode(bytes, self.salt).map_err(|reason| self.damaged(place.at, reason))?;
+        if header.base_offset != place.offset {
+            let reason =
+                format!("a batch begins with offset {} where {} is expected", header.base_offset, place.offset);
+            return Err(self.damaged(place.at, &reason));
+        }
+        Ok(header)
+    }
+
+    /// The batch's size, which must not reach beyond the file.
+    fn check_inside(&self, header: &BatchHeader, place: Place, file_bytes: u64) -> Result<u64> {
+        if place.at + u64::from(header.bytes) > file_bytes {
+            return Err(self.damaged(place.at, "the batch is cut off"));
+        }
+        Ok(u64::from(header.bytes))
+    }
+}
+
+/// Reads until `buffer` is full or the file ends; returns how much.
+pub(crate) fn read_fully(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(got) => filled += got,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

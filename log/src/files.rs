@@ -85,12 +85,12 @@ pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<File> {
 pub(crate) fn check_source_name(name: &str) -> Result<()> {
     let accepted = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let first_fits = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if first_fits && name.len() <= 128 && name.bytes().all(accepted) && !name.ends_with(".tmp") {
+    if first_fits && name.len() <= 128 && name.bytes().all(accepted) && !name.ends_with(".tmp") && name != "lock" {
         return Ok(());
     }
     let reason = format!(
-        "{name:?}: use 1 to 128 ASCII letters, digits, '_', '-' or '.', beginning with a letter, a digit or '_', and not \
-         ending in \".tmp\""
+        "{name:?}: use 1 to 128 ASCII letters, digits, '_', '-' or '.', beginning with a letter, a digit or '_'; not \"lock\" \
+         and not ending in \".tmp\""
     );
     Err(LogError::Invalid { what: "the source's name", reason })
 }
@@ -105,7 +105,8 @@ mod tests {
             check_source_name(good).unwrap();
         }
         let long = "x".repeat(129);
-        for bad in ["", ".", "..", "../x", "a/b", "/a", "a\\b", "a\0b", "-a", ".a", "a b", "é", "a.tmp", &long] {
+        for bad in ["", ".", "..", "../x", "a/b", "/a", "a\\b", "a\0b", "-a", ".a", "a b", "é", "a.tmp", "lock", &long]
+        {
             assert!(matches!(check_source_name(bad), Err(LogError::Invalid { .. })), "{bad:?}");
         }
     }

@@ -31,8 +31,9 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`EventLog`] | the trait all else is written against |
+//! | [`EventLog`] | the trait all else is written against; [`contract`] is what its implementations must keep |
 //! | [`FileLog`] | the log in a directory: writer or reader |
+//! | [`MemoryLog`] | the same contract without a disk, for tests |
 //! | [`Position`] | for each partition of each source, the next offset |
 //! | [`Append`], [`Record`], [`RecordChunk`] | records going in and coming out |
 //! | [`RecoveryReport`] | what opening for writing had to mend |
@@ -42,6 +43,7 @@
 mod append_queue;
 mod clock;
 mod committer;
+pub mod contract;
 mod error;
 mod event_log;
 mod file_log;
@@ -51,6 +53,7 @@ pub mod format;
 mod head;
 mod index;
 mod lock;
+mod memory_log;
 mod options;
 mod partition;
 mod partition_writer;
@@ -67,6 +70,7 @@ pub use error::{LogError, Result};
 pub use event_log::{AppendFuture, Deleted, EventLog};
 pub use file_log::FileLog;
 pub use lock::{LockHolder, lock_holder};
+pub use memory_log::MemoryLog;
 pub use options::{IoFaults, LogStats, Options};
 pub use position::Position;
 pub use record::{Append, Appended, Durability, Record, RecordChunk, Records};

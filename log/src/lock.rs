@@ -153,10 +153,9 @@ mod tests {
     fn looking_does_not_keep_a_writer_out() {
         let dir = tempfile::tempdir().unwrap();
         WriterLock::take(dir.path(), None).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let stop = std::sync::atomic::AtomicBool::new(false);
-            let stop = &stop;
-            scope.spawn(move || {
+            scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     lock_holder(dir.path()).unwrap();
                 }

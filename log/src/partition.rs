@@ -107,23 +107,28 @@ impl Partition {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks in the directory which segments there are now. Says whether that changed anything.
-    fn look(&self) -> Result<bool> {
+    /// Whether the segments are no longer those, after a look.
+    fn are_not(&self, bases: &[Offset]) -> Result<bool> {
+        self.look()?;
+        Ok(self.bases() != bases)
+    }
+
+    /// Looks in the directory which segments there are now.
+    fn look(&self) -> Result<()> {
         if matches!(self.head, Head::Own(_)) {
-            return Ok(false);
+            return Ok(());
         }
         let bases = files::list_bases(&self.dir, files::SEGMENT)?;
         if bases.is_empty() {
             return Err(LogError::damaged(&self.dir, 0, "the partition has no segment"));
         }
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        if segments.bases == bases {
-            return Ok(false);
+        if segments.bases != bases {
+            // A segment that was being written when it was opened has no index from disk: let it be opened again.
+            self.open_segments().clear();
+            segments.bases = bases;
         }
-        // A segment that was being written when it was opened has no index from disk: let it be opened again.
-        self.open_segments().clear();
-        segments.bases = bases;
-        Ok(true)
+        Ok(())
     }
 
     fn segment(&self, base: Offset) -> Result<Arc<Segment>> {
@@ -195,12 +200,12 @@ impl Partition {
                 return Err(self.below_start(offset)?);
             };
             let segment = match self.segment(base) {
-                Err(error) if error.is_not_found() && self.look()? => continue,
+                Err(error) if error.is_not_found() && self.are_not(&bases)? => continue,
                 segment => segment?,
             };
             match action(&segment)? {
                 Ok(done) => return Ok(done),
-                Err(_) if self.look()? => {}
+                Err(_) if self.are_not(&bases)? => {}
                 Err(end) => {
                     let at = segment.file_bytes()?;
                     let reason = format!("the segment ends with offset {end}, but {offset} was durable");

@@ -79,7 +79,7 @@ pub(crate) fn partitions(log_dir: &Path, name: &str) -> Result<Option<u32>> {
 /// A directory with records but without its `source` file is damage, not a half-made source.
 pub(crate) fn refuse_headless(dir: &Path) -> Result<()> {
     let path = dir.join(SOURCE_FILE);
-    if path.exists() || !dir.exists() {
+    if path.exists() || !dir.is_dir() {
         return Ok(());
     }
     for partition in files::list(dir)? {

@@ -61,7 +61,7 @@ pub trait EventLog: Send + Sync {
     /// The first offset of a partition whose append time is `micros` or later; the head if there is none yet.
     fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset>;
 
-    /// The head as it moves. The channel closes when the log does.
+    /// The head as it moves, from the head at the time of the call on. The channel closes when the log does.
     fn watch(&self) -> watch::Receiver<Position>;
 
     /// Appends records to one source, with the durability given or the log's own.

@@ -273,10 +273,12 @@ impl EventLog for FileLog {
     }
 
     fn watch(&self) -> watch::Receiver<Position> {
-        match &self.writer {
+        let mut heads = match &self.writer {
             Some(writer) => writer.heads.clone(),
             None => self.follower.get_or_init(|| follow::follow(&self.shared)).clone(),
-        }
+        };
+        heads.mark_unchanged();
+        heads
     }
 
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::head::HeadFile;
-use crate::index::{Place, Summary};
+use crate::index::{Place, SegmentIndex, Summary};
 use crate::partition::Partition;
 use crate::partition_writer::PartitionWriter;
 use crate::segment::{Segment, read_fully};
@@ -79,7 +79,7 @@ pub(crate) fn open_partition(
         );
         report.torn.push(torn);
     }
-    let (end, times) = { (active.index().end, active.index().times) };
+    let SegmentIndex { end, times, .. } = active.index().clone();
     if end.offset < durable {
         let reason = format!("the segment ends with offset {}, but records up to {durable} were durable", end.offset);
         return Err(active.damaged(end.at, &reason));

@@ -75,7 +75,7 @@ fn tiny() -> Options {
     Options {
         segment_bytes_max: 1_000,
         batch_bytes_max: 100,
-        queue_bytes_max: 1_000,
+        queue_bytes_max: 20_000,
         sync_threads: 2,
         ..Options::default()
     }

@@ -1,4 +1,5 @@
 //! Tests of the log through its public interface.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
 mod durability;

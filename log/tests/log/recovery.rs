@@ -48,7 +48,7 @@ fn a_torn_tail_is_set_aside_and_reported() {
         assert_eq!((torn.source.as_str(), torn.partition, torn.offset), ("s", 0, 2));
         assert_eq!((torn.byte_offset, torn.bytes, &torn.segment), (begins[2], cut, &segment));
         assert_eq!(fs::read(&torn.kept_in).unwrap(), torn_bytes);
-        assert_eq!(files(dir.path(), 0, "torn"), [torn.kept_in.clone()]);
+        assert_eq!(files(dir.path(), 0, "torn"), std::slice::from_ref(&torn.kept_in));
         assert_eq!(log.head().unwrap().partition("s", 0), 2);
         assert_eq!(append(&log, 0, "again"), 2);
         assert_eq!(payloads(&log, 0, 0), [&b"0123456789"[..], b"abcdefghij", b"again"]);

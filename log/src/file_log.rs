@@ -206,7 +206,9 @@ impl FileLog {
         let closed = writer.queue.ask(|reply| Command::Close { reply });
         let joined = thread.join();
         drop(lock);
-        if let Err(panic) = joined {
+        if let Err(panic) = joined
+            && !std::thread::panicking()
+        {
             std::panic::resume_unwind(panic);
         }
         closed

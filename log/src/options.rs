@@ -29,7 +29,8 @@ pub struct Options {
     pub durability: Durability,
     /// How long records appended at [`Durability::Os`] stay unsynced and invisible at most. Default 20 ms.
     pub os_sync_interval: Duration,
-    /// How many files are synced at the same time. Default 4.
+    /// How many files are synced at the same time. Default 16: they wait for the disk, and the file system commits its
+    /// journal once for several.
     pub sync_threads: usize,
     /// Where other processes can talk to this one; named in the lock file.
     pub control_socket: Option<PathBuf>,
@@ -47,7 +48,7 @@ impl Default for Options {
             queue_bytes_max: 64 * MIB,
             durability: Durability::Fsync,
             os_sync_interval: Duration::from_millis(20),
-            sync_threads: 4,
+            sync_threads: 16,
             control_socket: None,
             faults: None,
         }

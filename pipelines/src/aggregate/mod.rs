@@ -1,7 +1,29 @@
 //! Aggregates: what is called, and the accumulators that compute it.
+//!
+//! An accumulator holds one cell per group. Cells are commutative monoids: `merge` is associative and commutative, a new cell is
+//! its neutral element, and adding records one by one or merging cells gives the same cell whatever the order. Every cell has
+//! exactly one encoding (described at each cell), which does not depend on how the cell came to be.
+
+mod accumulator;
+mod count;
+mod exact_double;
+mod extreme;
+mod factory;
+mod hyperloglog;
+mod integer_sum;
+mod moments;
+mod ordered;
+mod quantile_sketch;
+mod rounding;
+mod scalar;
+mod sum;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::{
+    accumulator::{Accumulator, Rows},
+    factory::accumulator,
+};
 use crate::{expr::Expr, types::DataType};
 
 /// One aggregate of a reduction.

@@ -1,0 +1,350 @@
+//! Exact sums of doubles and of their squares.
+//!
+//! Most values are multiples of 2⁻⁷⁴ below 2⁵² and go into 128-bit fixed point. What does not fit goes into a wide accumulator
+//! as in R. M. Neal, "Fast exact summation using small and large superaccumulators" (2015), section 2: 32-bit digits in 64-bit
+//! integers, carried over only when they could overflow. The sum is the exact total of both parts, so that neither the way a
+//! value took nor the order can be seen in it.
+
+use num_bigint::BigUint;
+use num_traits::ToPrimitive;
+
+use crate::aggregate::{
+    accumulator::{Cell, take_bytes},
+    integer_sum::SquareSum,
+    rounding::Dyadic,
+};
+
+/// Steps of the fixed-point part are 2^-FRACTION.
+const FRACTION: i32 = 74;
+/// Exponent of the least bit of a double.
+const LEAST: i32 = -1074;
+/// A wide digit can take so many additions before it is carried over.
+const ADDITIONS_MAX: u32 = 1 << 30;
+
+const SOME: u8 = 1;
+const POSITIVE_INFINITY: u8 = 2;
+const NEGATIVE_INFINITY: u8 = 4;
+const NAN: u8 = 8;
+
+/// `x` in steps of 2^-FRACTION, if that is exact and below 2¹²⁵.
+#[inline]
+fn to_fixed(x: f64) -> Option<i128> {
+    let bits = x.to_bits();
+    let power = (bits >> 52 & 0x7ff) as i32;
+    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    let shift = power - 1075 + FRACTION;
+    let magnitude = if power == 0 {
+        return (x == 0.0).then_some(0);
+    } else if (0..=72).contains(&shift) {
+        i128::from(mantissa) << shift
+    } else if (-52..0).contains(&shift) && mantissa & ((1 << -shift) - 1) == 0 {
+        i128::from(mantissa >> -shift)
+    } else {
+        return None;
+    };
+    Some(if x < 0.0 { -magnitude } else { magnitude })
+}
+
+/// Mantissa and exponent above [`LEAST`] of a finite double.
+fn parts(x: f64) -> (u64, u32) {
+    let power = (x.to_bits() >> 52 & 0x7ff) as u32;
+    let fraction = x.to_bits() & ((1 << 52) - 1);
+    if power == 0 { (fraction, 0) } else { (fraction | 1 << 52, power - 1) }
+}
+
+/// A signed integer of 32-bit digits, lowest first; digits are carried over late.
+#[derive(Clone, Debug)]
+struct Wide<const DIGITS: usize> {
+    digits: [i64; DIGITS],
+    additions: u32,
+}
+
+/// Holds sums of doubles, in units of 2^-1074: 2098 bits and 64 for the number of values.
+type WideSum = Wide<70>;
+/// Holds sums of their squares, in units of 2^-2148.
+type WideSquares = Wide<138>;
+
+impl<const DIGITS: usize> Wide<DIGITS> {
+    fn new() -> Box<Self> {
+        Box::new(Wide { digits: [0; DIGITS], additions: 0 })
+    }
+
+    fn add(&mut self, magnitude: u64, position: u32, negative: bool) {
+        if self.additions >= ADDITIONS_MAX {
+            self.carry();
+        }
+        self.additions += 1;
+        let (digit, shift) = ((position / 32) as usize, position % 32);
+        let shifted = u128::from(magnitude) << shift;
+        for (i, digit) in self.digits[digit..].iter_mut().take(3).enumerate() {
+            let part = i64::from((shifted >> (32 * i)) as u32);
+            *digit += if negative { -part } else { part };
+        }
+    }
+
+    fn add_wide(&mut self, magnitude: u128, position: u32, negative: bool) {
+        self.add(magnitude as u64, position, negative);
+        self.add((magnitude >> 64) as u64, position + 64, negative);
+    }
+
+    /// Leaves every digit but the highest within 0..2³².
+    fn carry(&mut self) {
+        let mut carry = 0;
+        let highest = DIGITS - 1;
+        for digit in &mut self.digits[..highest] {
+            let sum = *digit + carry;
+            *digit = sum & 0xffff_ffff;
+            carry = sum >> 32;
+        }
+        self.digits[highest] += carry;
+        self.additions = 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if self.additions + other.additions > ADDITIONS_MAX {
+            self.carry();
+        }
+        if other.additions > ADDITIONS_MAX - self.additions {
+            let mut other = other.clone();
+            other.carry();
+            return self.merge(&other);
+        }
+        self.digits.iter_mut().zip(&other.digits).for_each(|(ours, theirs)| *ours += theirs);
+        self.additions += other.additions;
+    }
+
+    fn total(&self) -> (bool, BigUint) {
+        let mut this = self.clone();
+        this.carry();
+        let negative = this.digits[DIGITS - 1] < 0;
+        if negative {
+            this.digits.iter_mut().for_each(|digit| *digit = -*digit);
+            this.carry();
+        }
+        let mut digits: Vec<u32> = this.digits.iter().map(|digit| *digit as u32).collect();
+        digits.push((this.digits[DIGITS - 1] >> 32) as u32);
+        (negative, BigUint::new(digits))
+    }
+
+    /// `None` if it does not fit.
+    fn of(negative: bool, total: &BigUint) -> Option<Box<Self>> {
+        let mut wide = Self::new();
+        if total.bits() > (DIGITS as u64 - 1) * 32 {
+            return None;
+        }
+        for (digit, value) in wide.digits.iter_mut().zip(total.iter_u32_digits()) {
+            *digit = if negative { -i64::from(value) } else { i64::from(value) };
+        }
+        wide.additions = 1;
+        Some(wide)
+    }
+}
+
+/// An exact sum of doubles. Encoding: `00` if no value was added; else a byte of flags (1, and 2 for +infinity, 4 for −infinity, 8
+/// for NaN among the values), then the sum of the finite ones, m · 2^e with odd m (zero: m = e = 0): e in 16 bits, little
+/// endian; 16 bits, little endian: number of magnitude bytes of m, highest bit for negative; the magnitude, big endian.
+#[derive(Clone, Default, Debug)]
+pub(super) struct ExactDouble {
+    fixed: i128,
+    wide: Option<Box<WideSum>>,
+    flags: u8,
+}
+
+impl ExactDouble {
+    #[inline]
+    pub(super) fn add(&mut self, x: f64) {
+        self.flags |= SOME;
+        match to_fixed(x) {
+            Some(fixed) => self.add_fixed(fixed),
+            None => self.add_wide(x),
+        }
+    }
+
+    #[inline]
+    fn add_fixed(&mut self, fixed: i128) {
+        match self.fixed.checked_add(fixed) {
+            Some(sum) => self.fixed = sum,
+            None => {
+                self.spill();
+                self.fixed = fixed;
+            }
+        }
+    }
+
+    #[cold]
+    fn add_wide(&mut self, x: f64) {
+        if x.is_finite() {
+            let (mantissa, position) = parts(x);
+            self.wide.get_or_insert_with(Wide::new).add(mantissa, position, x < 0.0);
+        } else {
+            self.flags |= if x.is_nan() {
+                NAN
+            } else if x > 0.0 {
+                POSITIVE_INFINITY
+            } else {
+                NEGATIVE_INFINITY
+            };
+        }
+    }
+
+    /// Moves the fixed-point part into the wide one.
+    #[cold]
+    fn spill(&mut self) {
+        let position = (-FRACTION - LEAST) as u32;
+        let wide = self.wide.get_or_insert_with(Wide::new);
+        wide.add_wide(self.fixed.unsigned_abs(), position, self.fixed < 0);
+        self.fixed = 0;
+    }
+
+    pub(super) fn is_some(&self) -> bool {
+        self.flags & SOME != 0
+    }
+
+    /// The sum if it is not a finite number.
+    pub(super) fn special(&self) -> Option<f64> {
+        match self.flags & !SOME {
+            0 => None,
+            POSITIVE_INFINITY => Some(f64::INFINITY),
+            NEGATIVE_INFINITY => Some(f64::NEG_INFINITY),
+            _ => Some(f64::NAN),
+        }
+    }
+
+    /// The sum of the finite values in steps of 2^exponent, if 128 bits hold it.
+    pub(super) fn small(&self) -> Option<(i128, i32)> {
+        self.wide.is_none().then_some((self.fixed, -FRACTION))
+    }
+
+    /// The sum of the finite values.
+    pub(super) fn total(&self) -> Dyadic {
+        if let Some((fixed, exponent)) = self.small() {
+            return Dyadic { negative: fixed < 0, magnitude: fixed.unsigned_abs().into(), exponent };
+        }
+        let mut all = self.clone();
+        all.spill();
+        let (negative, magnitude) = all.wide.map_or_else(Default::default, |wide| wide.total());
+        Dyadic { negative, magnitude, exponent: LEAST }
+    }
+
+    /// The sum, rounded once; ±infinity beyond the range of doubles.
+    pub(super) fn round(&self) -> f64 {
+        self.special().unwrap_or_else(|| match self.small() {
+            // The conversion rounds to nearest even; no such result is subnormal.
+            Some((fixed, _)) => fixed as f64 * 2f64.powi(-FRACTION),
+            None => self.total().round(),
+        })
+    }
+
+    pub(super) fn decode_front(bytes: &mut &[u8]) -> Option<ExactDouble> {
+        let [flags] = take_bytes(bytes)?;
+        if flags == 0 {
+            return Some(ExactDouble::default());
+        }
+        if flags & SOME == 0 || flags > 15 {
+            return None;
+        }
+        let total = Dyadic::decode(bytes)?;
+        let mut sum = ExactDouble { flags, ..ExactDouble::default() };
+        let shift = total.exponent + FRACTION;
+        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 126 {
+            let magnitude = (total.magnitude << shift).to_i128()?;
+            sum.fixed = if total.negative { -magnitude } else { magnitude };
+        } else {
+            let shift = u64::try_from(total.exponent - LEAST).ok()?;
+            sum.wide = Some(Wide::of(total.negative, &(total.magnitude << shift))?);
+        }
+        Some(sum)
+    }
+}
+
+impl Cell for ExactDouble {
+    fn merge(&mut self, other: &Self) {
+        self.flags |= other.flags;
+        self.add_fixed(other.fixed);
+        if let Some(theirs) = &other.wide {
+            match &mut self.wide {
+                Some(ours) => ours.merge(theirs),
+                ours => *ours = Some(theirs.clone()),
+            }
+        }
+    }
+
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.push(self.flags);
+        if self.is_some() {
+            self.total().encode(into);
+        }
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let sum = ExactDouble::decode_front(&mut bytes)?;
+        bytes.is_empty().then_some(sum)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.wide.as_ref().map_or(0, |_| size_of::<WideSum>())
+    }
+}
+
+/// An exact sum of squares of finite doubles.
+#[derive(Clone, Default, Debug)]
+pub(super) struct DoubleSquares {
+    /// In steps of 2^(-2 · FRACTION).
+    fixed: SquareSum,
+    wide: Option<Box<WideSquares>>,
+}
+
+impl DoubleSquares {
+    #[inline]
+    pub(super) fn add(&mut self, x: f64) {
+        match to_fixed(x) {
+            Some(fixed) => self.fixed.add(fixed),
+            None if x.is_finite() => {
+                let (mantissa, position) = parts(x);
+                let square = u128::from(mantissa) * u128::from(mantissa);
+                self.wide.get_or_insert_with(Wide::new).add_wide(square, 2 * position, false);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &DoubleSquares) {
+        self.fixed.merge(&other.fixed);
+        if let Some(theirs) = &other.wide {
+            match &mut self.wide {
+                Some(ours) => ours.merge(theirs),
+                ours => *ours = Some(theirs.clone()),
+            }
+        }
+    }
+
+    pub(super) fn total(&self) -> Dyadic {
+        let fixed = self.fixed.total();
+        match &self.wide {
+            None => Dyadic { negative: false, magnitude: fixed, exponent: -2 * FRACTION },
+            Some(wide) => {
+                let shift = (-2 * FRACTION - 2 * LEAST) as u64;
+                Dyadic { negative: false, magnitude: (fixed << shift) + wide.total().1, exponent: 2 * LEAST }
+            }
+        }
+    }
+
+    pub(super) fn of(total: Dyadic) -> Option<DoubleSquares> {
+        if total.negative {
+            return None;
+        }
+        let mut squares = DoubleSquares::default();
+        let shift = total.exponent + 2 * FRACTION;
+        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 316 {
+            squares.fixed = SquareSum::of(&(total.magnitude << shift))?;
+        } else {
+            let shift = u64::try_from(total.exponent - 2 * LEAST).ok()?;
+            squares.wide = Some(Wide::of(false, &(total.magnitude << shift))?);
+        }
+        Some(squares)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.wide.as_ref().map_or(0, |_| size_of::<WideSquares>())
+    }
+}

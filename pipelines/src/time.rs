@@ -7,10 +7,8 @@ use std::fmt::Write;
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use crate::{
-    core::{Window, WindowUnit},
-    error::{Failure, PipelineError},
-};
+use crate::error::{Failure, PipelineError};
+pub use crate::window::WindowClock;
 
 /// Microseconds of one second.
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -235,75 +233,4 @@ impl Zone {
 fn offset_seconds(tz: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |utc| i64::from(tz.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc()))
-}
-
-/// Finds the windows of a [`Window`]: starts of panes, and steps from one start to another.
-#[derive(Clone, Debug)]
-pub struct WindowClock {
-    unit: WindowUnit,
-    pane: i64,
-    offset: i64,
-    zone: Zone,
-}
-
-impl WindowClock {
-    /// The clock of `window`.
-    pub fn new(window: &Window) -> Result<WindowClock, PipelineError> {
-        if window.size < 1 || window.slide < 1 {
-            return Err(PipelineError::Definition("a window's size and slide must be at least 1".to_owned()));
-        }
-        let zone = Zone::named(window.time_zone.as_deref())?;
-        Ok(WindowClock { unit: window.unit, pane: window.pane(), offset: window.offset_micros, zone })
-    }
-
-    /// The start of the pane that an instant lies in (the start of the window, if windows do not overlap).
-    pub fn start_of(&self, micros: i64) -> Result<i64, Failure> {
-        let micros = in_range(micros)?;
-        let out = Failure::TimestampOutOfRange;
-        let start = match self.unit {
-            WindowUnit::Micros => {
-                let shifted = micros.checked_sub(self.offset).ok_or(out)?;
-                micros.checked_sub(shifted.rem_euclid(self.pane)).ok_or(out)?
-            }
-            WindowUnit::Days => {
-                let day = self.local_day(micros);
-                let first = day.checked_sub(day.rem_euclid(self.pane)).and_then(|d| d.checked_mul(DAY));
-                self.zone.to_instant(first.ok_or(out)?)
-            }
-            WindowUnit::Months => {
-                let month = month_index(self.local_day(micros));
-                self.month(month.checked_sub(month.rem_euclid(self.pane)).ok_or(out)?)?
-            }
-        };
-        in_range(start)
-    }
-
-    /// The start that lies `units` (of the window's size and slide) after the start `start`; before it, if negative.
-    pub fn step(&self, start: i64, units: i64) -> Result<i64, Failure> {
-        let out = Failure::TimestampOutOfRange;
-        let result = match self.unit {
-            WindowUnit::Micros => start.checked_add(units).ok_or(out)?,
-            WindowUnit::Days => {
-                let day = self.local_day(start);
-                self.zone.to_instant(day.checked_add(units).and_then(|d| d.checked_mul(DAY)).ok_or(out)?)
-            }
-            WindowUnit::Months => self.month(month_index(self.local_day(start)).checked_add(units).ok_or(out)?)?,
-        };
-        // A window's end is exclusive: it may be the first instant after the year 9999.
-        if result == MAX_TIMESTAMP + 1 { Ok(result) } else { in_range(result) }
-    }
-
-    /// The first instant of a month since January 1970.
-    fn month(&self, index: i64) -> Result<i64, Failure> {
-        // Far outside of the years 1 to 9999 it would overflow.
-        if !(-30_000..120_000).contains(&index) {
-            return Err(Failure::TimestampOutOfRange);
-        }
-        Ok(self.zone.to_instant(month_start(index) * DAY))
-    }
-
-    /// The local day of an instant.
-    fn local_day(&self, start: i64) -> i64 {
-        self.zone.to_local(start).div_euclid(DAY)
-    }
 }

@@ -3,100 +3,112 @@
 //! A window's unit splits the time line into numbered stretches: microseconds, or the calendar days or months of a zone,
 //! counted from 1970-01-01. A day (or month) begins at the first instant whose local date is in it: where a change of the
 //! zone's offset skips midnight, right after the gap; where midnight comes twice, at the first one. Stretches are half open
-//! intervals of instants, so every instant is in exactly one (a day that a zone skips is empty).
-
-use chrono::{DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
-use chrono_tz::Tz;
+//! intervals of instants, so every instant is in exactly one (a day that a zone skips is empty), and every record of a window is
+//! before its end.
 
 use crate::{
     core::{Window, WindowUnit},
-    error::PipelineError,
+    error::{Failure, PipelineError},
+    time::{DAY, MAX_TIMESTAMP, Zone, in_range, month_index, month_start},
 };
 
-/// The stretches of time that a window's unit counts.
+/// Years beyond which no unit is looked for.
+const DAYS_MAX: i64 = 100_000_000;
+
+/// Finds the windows of a [`Window`]: starts of panes, and steps from one start to another.
 #[derive(Clone, Debug)]
-pub struct Calendar {
+pub struct WindowClock {
     unit: WindowUnit,
-    zone: Tz,
-    offset_micros: i64,
+    pane: i64,
+    offset: i64,
+    zone: Zone,
 }
 
-impl Calendar {
-    /// The calendar of `window`. Fails if its zone is unknown.
-    pub fn new(window: &Window) -> Result<Calendar, PipelineError> {
-        let name = window.time_zone.as_deref().unwrap_or("UTC");
-        let zone = name.parse().map_err(|_| PipelineError::Definition(format!("unknown time zone \"{name}\"")))?;
-        Ok(Calendar { unit: window.unit, zone, offset_micros: window.offset_micros })
+impl WindowClock {
+    /// The clock of `window`. Fails if its zone is unknown.
+    pub fn new(window: &Window) -> Result<WindowClock, PipelineError> {
+        if window.size < 1 || window.slide < 1 {
+            return Err(PipelineError::Definition("a window's size and slide must be at least 1".to_owned()));
+        }
+        let zone = Zone::named(window.time_zone.as_deref())?;
+        Ok(WindowClock { unit: window.unit, pane: window.pane(), offset: window.offset_micros, zone })
     }
 
-    /// The number of the unit in which the instant lies; `None` outside the range of dates.
-    pub fn unit_of(&self, micros: i64) -> Option<i64> {
-        if self.unit == WindowUnit::Micros {
-            return micros.checked_sub(self.offset_micros);
-        }
-        let local = DateTime::from_timestamp_micros(micros)?.with_timezone(&self.zone).date_naive();
-        let mut unit = match self.unit {
-            WindowUnit::Months => (i64::from(local.year()) - 1970) * 12 + i64::from(local.month0()),
-            _ => (local - NaiveDate::default()).num_days(),
+    /// The start of the pane that an instant lies in (the start of the window, if windows do not overlap).
+    pub fn start_of(&self, micros: i64) -> Result<i64, Failure> {
+        let unit = self.unit_of(in_range(micros)?)?;
+        in_range(self.start_of_unit(unit - unit.rem_euclid(self.pane))?)
+    }
+
+    /// The pane starts of many instants.
+    pub(crate) fn starts_of(&self, micros: &[i64]) -> Vec<Result<i64, Failure>> {
+        // Neighbouring records are mostly in one pane.
+        let mut last = 0..0;
+        let start_of = |at: &i64| {
+            if last.contains(at) {
+                return Ok(last.start);
+            }
+            let start = self.start_of(*at)?;
+            last = start..self.step(start, self.pane).unwrap_or(start);
+            Ok(start)
         };
+        micros.iter().map(start_of).collect()
+    }
+
+    /// The start that lies `units` (of the window's size and slide) after the start `start`; before it, if negative.
+    pub fn step(&self, start: i64, units: i64) -> Result<i64, Failure> {
+        let unit = self.unit_of(start)?.checked_add(units).ok_or(Failure::TimestampOutOfRange)?;
+        let result = self.start_of_unit(unit)?;
+        // A window's end is exclusive: it may be the first instant after the year 9999.
+        if result == MAX_TIMESTAMP + 1 { Ok(result) } else { in_range(result) }
+    }
+
+    /// The number of the unit that an instant lies in.
+    pub(crate) fn unit_of(&self, micros: i64) -> Result<i64, Failure> {
+        let out = Failure::TimestampOutOfRange;
+        if self.unit == WindowUnit::Micros {
+            return micros.checked_sub(self.offset).ok_or(out);
+        }
+        let day = self.zone.to_local(micros).div_euclid(DAY);
+        if self.zone == Zone::UTC {
+            return Ok(if self.unit == WindowUnit::Days { day } else { month_index(day) });
+        }
+        let mut unit = if self.unit == WindowUnit::Days { day } else { month_index(day) };
         // Local dates can step back (an offset change just after midnight), the stretches do not.
-        while self.start_of(unit)? > micros {
+        while self.start_of_unit(unit)? > micros {
             unit -= 1;
         }
-        while self.start_of(unit + 1).is_some_and(|next| next <= micros) {
+        while self.start_of_unit(unit + 1)? <= micros {
             unit += 1;
         }
-        Some(unit)
+        Ok(unit)
     }
 
-    /// The first instant of a unit, in microseconds; `None` outside the range of dates.
-    pub fn start_of(&self, unit: i64) -> Option<i64> {
-        let epoch = NaiveDate::default();
-        let date = match self.unit {
-            WindowUnit::Micros => return unit.checked_add(self.offset_micros),
-            WindowUnit::Days if unit >= 0 => epoch.checked_add_days(Days::new(unit.unsigned_abs()))?,
-            WindowUnit::Days => epoch.checked_sub_days(Days::new(unit.unsigned_abs()))?,
-            WindowUnit::Months => {
-                let months = Months::new(u32::try_from(unit.unsigned_abs()).ok()?);
-                if unit >= 0 { epoch.checked_add_months(months)? } else { epoch.checked_sub_months(months)? }
-            }
+    /// The first instant of a unit.
+    pub(crate) fn start_of_unit(&self, unit: i64) -> Result<i64, Failure> {
+        let days = match self.unit {
+            WindowUnit::Micros => return unit.checked_add(self.offset).ok_or(Failure::TimestampOutOfRange),
+            WindowUnit::Days => unit,
+            // Far outside of the years 1 to 9999 it would overflow.
+            WindowUnit::Months if unit.abs() < DAYS_MAX / 31 => month_start(unit),
+            WindowUnit::Months => return Err(Failure::TimestampOutOfRange),
         };
-        self.first_instant(date.and_time(NaiveTime::MIN))
-    }
-
-    /// The start of the window of `size` units (aligned to a multiple of `size`) in which the instant lies.
-    pub fn floor(&self, micros: i64, size: i64) -> Option<i64> {
-        let unit = self.unit_of(micros)?;
-        self.start_of(unit - unit.rem_euclid(size))
-    }
-
-    /// The first instant whose local time is `local` or later.
-    fn first_instant(&self, local: NaiveDateTime) -> Option<i64> {
-        match self.zone.from_local_datetime(&local) {
-            MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => Some(at.timestamp_micros()),
-            MappedLocalTime::None => {
-                // Zones are less than two days from UTC; within these bounds local time jumps over `local` once.
-                let utc = local.and_utc().timestamp_micros();
-                let (mut before, mut at) = (utc - 172_800_000_000, utc + 172_800_000_000);
-                while at - before > 1 {
-                    let middle = before + (at - before) / 2;
-                    let there = DateTime::from_timestamp_micros(middle)?.with_timezone(&self.zone).naive_local();
-                    if there < local { before = middle } else { at = middle }
-                }
-                Some(at)
-            }
+        if days.abs() > DAYS_MAX {
+            return Err(Failure::TimestampOutOfRange);
         }
+        Ok(self.zone.to_instant(days * DAY))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
     use proptest::prelude::*;
 
-    fn calendar(unit: WindowUnit, zone: &str) -> Calendar {
-        Calendar::new(&Window { time: 0, unit, size: 1, slide: 1, offset_micros: 0, time_zone: Some(zone.to_owned()) })
-            .unwrap()
+    fn clock(unit: WindowUnit, zone: &str, size: i64) -> WindowClock {
+        let time_zone = Some(zone.to_owned());
+        WindowClock::new(&Window { time: 0, unit, size, slide: size, offset_micros: 0, time_zone }).unwrap()
     }
 
     fn micros(text: &str) -> i64 {
@@ -116,16 +128,16 @@ mod tests {
             // 00:01 went back to 23:01 of the day before.
             ("America/St_Johns", "2008-11-02T02:45:00Z", "2008-11-02T02:30:00Z"),
         ] {
-            let days = calendar(WindowUnit::Days, zone);
-            assert_eq!(days.floor(micros(inside), 1), Some(micros(start)), "{zone} {inside}");
+            let days = clock(WindowUnit::Days, zone, 1);
+            assert_eq!(days.start_of(micros(inside)), Ok(micros(start)), "{zone} {inside}");
         }
     }
 
     #[test]
     fn months_before_1970() {
-        let months = calendar(WindowUnit::Months, "UTC");
-        assert_eq!(months.floor(micros("1969-11-15T00:00:00Z"), 3), Some(micros("1969-10-01T00:00:00Z")));
-        assert_eq!(months.floor(micros("2024-11-15T00:00:00Z"), 3), Some(micros("2024-10-01T00:00:00Z")));
+        let months = clock(WindowUnit::Months, "UTC", 3);
+        assert_eq!(months.start_of(micros("1969-11-15T00:00:00Z")), Ok(micros("1969-10-01T00:00:00Z")));
+        assert_eq!(months.start_of(micros("2024-11-15T00:00:00Z")), Ok(micros("2024-10-01T00:00:00Z")));
     }
 
     proptest! {
@@ -135,11 +147,11 @@ mod tests {
             zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/St_Johns", "Pacific/Apia", "Asia/Beirut"]),
             months: bool,
         ) {
-            let calendar = calendar(if months { WindowUnit::Months } else { WindowUnit::Days }, zone);
-            let unit = calendar.unit_of(at).unwrap();
-            prop_assert!(calendar.start_of(unit).unwrap() <= at);
-            prop_assert!(at < calendar.start_of(unit + 1).unwrap());
-            prop_assert_eq!(calendar.unit_of(calendar.start_of(unit).unwrap()), Some(unit));
+            let clock = clock(if months { WindowUnit::Months } else { WindowUnit::Days }, zone, 1);
+            let unit = clock.unit_of(at).unwrap();
+            prop_assert!(clock.start_of_unit(unit).unwrap() <= at);
+            prop_assert!(at < clock.start_of_unit(unit + 1).unwrap());
+            prop_assert_eq!(clock.unit_of(clock.start_of_unit(unit).unwrap()), Ok(unit));
         }
     }
 }

@@ -21,7 +21,7 @@ mod sum;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    accumulator::{Accumulator, Rows},
+    accumulator::{Accumulator, Order, Rows},
     factory::accumulator,
 };
 use crate::{expr::Expr, types::DataType};

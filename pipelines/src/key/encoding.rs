@@ -77,10 +77,16 @@ impl EncodedKeys {
         self.push(tail);
     }
 
-    /// Removes all keys, keeping the room.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+    /// Adds the keys `range` of others.
+    pub(crate) fn extend_from(&mut self, other: &EncodedKeys, range: std::ops::Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let start = if range.start == 0 { 0 } else { other.ends[range.start - 1] };
+        let end = other.ends[range.end - 1];
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes[start..end]);
+        self.ends.extend(other.ends[range].iter().map(|e| e - start + base));
     }
 
     /// The keys at `indices`.
@@ -94,6 +100,41 @@ impl EncodedKeys {
     /// Index of the first key that is not below `bound`; the keys must be sorted.
     pub fn lower_bound(&self, bound: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle) < bound { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// The indices of the keys in ascending order of the keys.
+    pub(crate) fn sorted_order(&self) -> Vec<u32> {
+        // Most comparisons are decided by 16 bytes behind what all keys begin with.
+        let first = if self.is_empty() { &[] } else { self.get(0) };
+        let shared = self.iter().fold(first.len(), |shared, key| {
+            first[..shared].iter().zip(key).position(|(a, b)| a != b).unwrap_or(shared.min(key.len()))
+        });
+        let mut order: Vec<(u128, u32)> = (0..self.len())
+            .map(|index| {
+                let rest = &self.get(index)[shared..];
+                let mut head = [0; 16];
+                let len = rest.len().min(16);
+                head[..len].copy_from_slice(&rest[..len]);
+                (u128::from_be_bytes(head), index as u32)
+            })
+            .collect();
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.get(a.1 as usize).cmp(self.get(b.1 as usize))));
+        order.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Index of the first key at or after `from` that is not below `bound`, near `from` found quickly; sorted keys.
+    pub(crate) fn gallop(&self, from: usize, bound: &[u8]) -> usize {
+        let (mut low, mut step) = (from, 1);
+        while low + step <= self.len() && self.get(low + step - 1) < bound {
+            low += step;
+            step *= 2;
+        }
+        let mut high = (low + step - 1).min(self.len());
         while low < high {
             let middle = low + (high - low) / 2;
             if self.get(middle) < bound { low = middle + 1 } else { high = middle }

@@ -1,116 +1,284 @@
-//! The compiled core.
-#![allow(unused_variables)]
+//! The compiled core: building, merging and selecting partials.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use polars::prelude::DataFrame;
+use polars::prelude::{BooleanChunked, DataFrame};
 
 use crate::{
-    core::Core, error::PipelineError, key::KeyFilter, partial::Partials, registry::Registry, source::ViewCounts,
-    types::Schema,
+    aggregate::AggregateFunction,
+    core::{Core, Key, Partitioning, WINDOW_START_COLUMN},
+    decode::{Batch, ColumnSet},
+    error::PipelineError,
+    expr::{CompiledExpr, Expr},
+    key::{ByteFilter, KeyFilter},
+    partial::{
+        Partials, Rejected,
+        reduction::{Plan, Reducing, RowFailure},
+        table::Table,
+    },
+    registry::Registry,
+    source::{OFFSET_COLUMN, PARTITION_COLUMN, ViewCounts},
+    types::DataType,
+    window::WindowClock,
 };
 
 /// A compiled core. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct CoreKernel {}
-
-/// Which columns a table of partials is stored with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableLayout {
-    /// `groups`, or `distinct_<i>` for the aggregate `i`.
-    pub name: String,
-    /// Columns to read it back: keys, then finished aggregates; the `_state_` columns follow.
-    pub schema: Schema,
-    /// How many leading columns are the key.
-    pub key_columns: usize,
+pub struct CoreKernel {
+    pub(super) inner: Arc<Inner>,
 }
 
-/// Which partitions of a view can hold the keys of a filter.
-#[derive(Clone, Debug)]
-pub struct PartitionFilter {}
+#[derive(Debug)]
+pub(super) struct Inner {
+    core: Core,
+    filter: Option<CompiledExpr>,
+    needed: ColumnSet,
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Option<WindowClock>,
+    /// Index of the window's start among the keys.
+    pub(super) window_key: Option<usize>,
+}
 
-impl PartitionFilter {
-    /// Whether the partition `name` can.
-    pub fn matches(&self, name: &str) -> bool {
-        true
+/// A clause, for rejected records.
+const WHERE: &str = "WHERE";
+
+impl Inner {
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 }
 
-/// Builds partials from batches.
-#[derive(Debug)]
-pub struct PartialsBuilder {}
+impl CoreKernel {
+    /// Compiles a core. Fails if a time zone or user function is unknown, or the core contradicts itself.
+    pub fn compile(core: &Core, registry: &Registry) -> Result<CoreKernel, PipelineError> {
+        let input = core.source.row_schema();
+        let clock = core.window.as_ref().map(WindowClock::new).transpose()?;
+        let window_key = core.keys.iter().position(|key| matches!(key, Key::WindowStart));
+        let contradiction =
+            |what: &str| PipelineError::Definition(format!("the core of a view contradicts itself: {what}"));
+        let mut plan = Plan::default();
+        for key in &core.keys {
+            match (key, &core.window, &clock) {
+                (Key::Expr { name, expr }, ..) => plan.key(name, expr, &input, registry)?,
+                (Key::WindowStart, Some(window), Some(clock)) => {
+                    let time = input.fields.get(window.time).ok_or_else(|| contradiction("the window's column"))?;
+                    plan.window_key(WINDOW_START_COLUMN, &time.name, clock.clone());
+                }
+                (Key::WindowStart, ..) => return Err(contradiction("a window's start without a window")),
+            }
+        }
+        if core.window.is_some() && window_key.is_none() {
+            return Err(contradiction("a window that is not a key"));
+        }
+        for call in &core.aggregates {
+            plan.call(call, &input, registry)?;
+        }
+        if core.aggregates.iter().any(|c| matches!(c.function, AggregateFunction::First | AggregateFunction::Last)) {
+            plan.order_by(core.source.event_time_column(), PARTITION_COLUMN, OFFSET_COLUMN);
+        }
+        let place = [Some(DataType::Int), Some(DataType::BigInt)];
+        let types = plan.key_types();
+        match core.partitioning {
+            Partitioning::Time(_) if window_key.is_none() => {
+                return Err(contradiction("partitions by a time it has not"));
+            }
+            Partitioning::Offset { .. } if [types.first().copied(), types.get(1).copied()] != place => {
+                return Err(contradiction("partitions by offset without offsets"));
+            }
+            _ => {}
+        }
+        let filter = core.filter.as_ref().map(|f| CompiledExpr::compile(f, &input, registry)).transpose()?;
+        let needed = columns_needed(core);
+        let inner = Inner { core: core.clone(), filter, needed, plan: Arc::new(plan), clock, window_key };
+        Ok(CoreKernel { inner: Arc::new(inner) })
+    }
+
+    /// What was compiled.
+    pub fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
+    /// The source columns that records must be decoded with.
+    pub fn columns_needed(&self) -> ColumnSet {
+        self.inner.needed.clone()
+    }
+
+    /// A builder without records.
+    pub fn builder(&self) -> PartialsBuilder {
+        PartialsBuilder {
+            reducing: Reducing::new(&self.inner.plan),
+            kernel: self.clone(),
+            counts: ViewCounts::default(),
+            rejected: Vec::new(),
+        }
+    }
+
+    /// The partials of no records.
+    pub fn empty(&self) -> Partials {
+        Partials { counts: ViewCounts::default(), rejected: Vec::new(), tables: self.inner.plan.empty_tables() }
+    }
+
+    /// The partials of all records of the inputs, which are of disjoint sets of records. Takes time in proportion to the inputs'
+    /// lengths, less where long stretches of keys come from one input.
+    pub fn merge(&self, inputs: &[&Partials]) -> Result<Partials, PipelineError> {
+        let mut merged = self.empty();
+        for input in inputs {
+            merged.counts.merge(&input.counts);
+            merged.rejected.extend_from_slice(&input.rejected);
+        }
+        merged.rejected.sort();
+        for (i, table) in merged.tables.iter_mut().enumerate() {
+            let tables: Vec<&Table> = inputs.iter().filter_map(|input| input.tables.get(i)).collect();
+            if tables.len() < inputs.len() {
+                return Err(PipelineError::Stored("partials of another definition".to_owned()));
+            }
+            *table = Table::merge(&tables, self.prototypes(i));
+        }
+        Ok(merged)
+    }
+
+    /// Merges `delta` into `base`, in place where that has all its keys already.
+    pub fn merge_into(&self, base: &mut Partials, delta: &Partials) -> Result<(), PipelineError> {
+        if base.tables.len() != delta.tables.len() {
+            return Err(PipelineError::Stored("partials of another definition".to_owned()));
+        }
+        base.counts.merge(&delta.counts);
+        if !delta.rejected.is_empty() {
+            base.rejected.extend_from_slice(&delta.rejected);
+            base.rejected.sort();
+        }
+        for (i, (ours, theirs)) in base.tables.iter_mut().zip(&delta.tables).enumerate() {
+            if theirs.keys.len() > ours.keys.len() / 8 || !ours.merge_in_place(theirs) {
+                *ours = Table::merge(&[ours, theirs], self.prototypes(i));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows whose keys are inside the filter (of partials' keys: [`CoreKernel::partials_filter`]), with the counts and rejected
+    /// records of all.
+    pub fn select(&self, partials: &Partials, filter: &KeyFilter) -> Partials {
+        if filter.is_all() {
+            return partials.clone();
+        }
+        let filter = ByteFilter::new(filter, &self.inner.plan.key_types());
+        let select = |table: &Table| {
+            let rows: Vec<u32> = filter.rows(&table.keys).into_iter().map(|row| row as u32).collect();
+            table.take(&rows)
+        };
+        Partials {
+            counts: partials.counts,
+            rejected: partials.rejected.clone(),
+            tables: partials.tables.iter().map(select).collect(),
+        }
+    }
+
+    /// The accumulators of a table.
+    pub(super) fn prototypes(&self, table: usize) -> &[Box<dyn crate::aggregate::Accumulator>] {
+        if table == 0 { &self.inner.plan.prototypes } else { &[] }
+    }
+}
+
+/// The declared columns that a core's expressions, window and order name.
+fn columns_needed(core: &Core) -> ColumnSet {
+    let declared = core.source.schema.fields.len();
+    let mut needed = ColumnSet::none();
+    let mut insert = |index: usize| {
+        if index < declared {
+            needed.insert(index);
+        }
+    };
+    let keys = core.keys.iter().filter_map(|key| if let Key::Expr { expr, .. } = key { Some(expr) } else { None });
+    let calls = core.aggregates.iter().flat_map(|call| call.argument.iter().chain(&call.filter));
+    for expr in core.filter.iter().chain(keys).chain(calls) {
+        expr.walk(&mut |e| {
+            if let Expr::Column { index, .. } = e {
+                insert(*index);
+            }
+        });
+    }
+    core.window.iter().for_each(|window| insert(window.time));
+    if core.aggregates.iter().any(|c| matches!(c.function, AggregateFunction::First | AggregateFunction::Last)) {
+        core.source.event_time.iter().for_each(|index| insert(*index));
+    }
+    needed
+}
+
+/// Builds partials from batches of records.
+pub struct PartialsBuilder {
+    kernel: CoreKernel,
+    reducing: Reducing,
+    counts: ViewCounts,
+    rejected: Vec<Rejected>,
+}
+
+impl std::fmt::Debug for PartialsBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PartialsBuilder").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
 
 impl PartialsBuilder {
-    /// Adds decoded records.
-    pub fn push(&mut self, batch: &DataFrame) -> Result<(), PipelineError> {
-        todo!()
+    /// Adds decoded records. Those for which `WHERE` is not true, or whose window's time is NULL, are filtered; those for which an
+    /// expression fails are rejected: for the first failure among `WHERE`, the keys, and each aggregate's filter and argument.
+    /// (Only records that pass `WHERE` get to the other expressions, only those that pass an aggregate's filter to its argument.)
+    pub fn push(&mut self, batch: &Batch) -> Result<(), PipelineError> {
+        let frame = &batch.frame;
+        self.counts.accepted += frame.height() as u64;
+        let Some(filter) = &self.kernel.inner.filter else { return self.reduce(frame) };
+        let evaluated = filter.evaluate(frame)?;
+        let failures = evaluated.failures.iter().map(|(row, failure)| RowFailure {
+            row: *row,
+            column: WHERE.to_owned(),
+            failure: *failure,
+        });
+        let rejected = self.reject(frame, failures)?;
+        let mask: &BooleanChunked = evaluated.column.bool()?;
+        let kept = if mask.sum() == Some(frame.height() as u32) { frame.clone() } else { frame.filter(mask)? };
+        self.counts.filtered += (frame.height() - kept.height()) as u64 - rejected;
+        self.reduce(&kept)
     }
+
+    fn reduce(&mut self, frame: &DataFrame) -> Result<(), PipelineError> {
+        if frame.height() == 0 {
+            return Ok(());
+        }
+        let pushed = self.reducing.push(frame)?;
+        let rejected = self.reject(frame, pushed.failures.into_iter())?;
+        self.counts.filtered += pushed.outside as u64;
+        self.counts.counted += (frame.height() - pushed.outside) as u64 - rejected;
+        Ok(())
+    }
+
+    /// Lists rejected records; how many.
+    fn reject(
+        &mut self,
+        frame: &DataFrame,
+        failures: impl ExactSizeIterator<Item = RowFailure>,
+    ) -> Result<u64, PipelineError> {
+        let count = failures.len() as u64;
+        if count == 0 {
+            return Ok(0);
+        }
+        let (partitions, offsets) = (frame.column(PARTITION_COLUMN)?.i32()?, frame.column(OFFSET_COLUMN)?.i64()?);
+        self.counts.rejected += count;
+        self.rejected.extend(failures.map(|RowFailure { row, column, failure }| Rejected {
+            partition: partitions.get(row as usize).unwrap_or_default() as u32,
+            offset: offsets.get(row as usize).unwrap_or_default() as u64,
+            failure,
+            column,
+        }));
+        Ok(count)
+    }
+
     /// Memory it takes, about.
     pub fn memory_bytes(&self) -> usize {
-        todo!()
+        self.reducing.memory_bytes() + self.rejected.len() * size_of::<Rejected>()
     }
-    /// The partials of all records pushed.
-    pub fn finish(self) -> Result<Partials, PipelineError> {
-        todo!()
-    }
-}
 
-#[allow(missing_docs)]
-impl CoreKernel {
-    pub fn compile(core: &Core, registry: &Registry) -> Result<CoreKernel, PipelineError> {
-        todo!()
-    }
-    pub fn core(&self) -> &Core {
-        todo!()
-    }
-    pub fn builder(&self) -> PartialsBuilder {
-        todo!()
-    }
-    /// No records.
-    pub fn empty(&self) -> Partials {
-        todo!()
-    }
-    pub fn merge(&self, inputs: &[&Partials]) -> Result<Partials, PipelineError> {
-        todo!()
-    }
-    pub fn select(&self, partials: &Partials, filter: &KeyFilter) -> Partials {
-        todo!()
-    }
-    pub fn partials_filter(&self, filter: &KeyFilter) -> KeyFilter {
-        todo!()
-    }
-    pub fn finish(&self, partials: &Partials) -> Result<DataFrame, PipelineError> {
-        todo!()
-    }
-    /// [`CoreKernel::finish`], without the rows outside the filter (of the finished keys).
-    pub fn finish_within(&self, partials: &Partials, filter: &KeyFilter) -> Result<DataFrame, PipelineError> {
-        todo!()
-    }
-    /// By the name of the view's partition. Counts and rejected records are not divided: take them before.
-    pub fn split(&self, partials: Partials) -> Result<BTreeMap<String, Partials>, PipelineError> {
-        todo!()
-    }
-    /// `filter`: of the partials' keys ([`CoreKernel::partials_filter`]).
-    pub fn partitions_of(&self, filter: &KeyFilter) -> PartitionFilter {
-        todo!()
-    }
-    pub fn tables(&self) -> Vec<TableLayout> {
-        todo!()
-    }
-    pub fn to_frame(&self, table: usize, partials: &Partials) -> Result<DataFrame, PipelineError> {
-        todo!()
-    }
-    pub fn from_frames(&self, frames: Vec<DataFrame>, counts: ViewCounts) -> Result<Partials, PipelineError> {
-        todo!()
-    }
-    pub fn digest(&self, partials: &Partials) -> [u8; 32] {
-        todo!()
-    }
-    /// (key bytes, row bytes), sorted by table and key.
-    pub fn canonical<'a>(&'a self, partials: &'a Partials) -> Box<dyn Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a> {
-        todo!()
-    }
-    pub fn describe_key(&self, key: &[u8]) -> String {
-        todo!()
+    /// The partials of all records pushed.
+    pub fn finish(mut self) -> Partials {
+        self.rejected.sort();
+        Partials { counts: self.counts, rejected: self.rejected, tables: self.reducing.finish() }
     }
 }

@@ -1,17 +1,29 @@
 //! Partials: the mergeable state of a view, one row per key and window.
 //!
-//! A [`CoreKernel`] is a [`Core`] compiled once. It builds [`Partials`] from batches of records, merges, selects and divides
-//! them, finishes them into rows and turns them into frames for storage and back. Whatever way the records took (batches,
-//! threads, order of merges), the same records give the same bytes.
+//! A [`CoreKernel`] is a [`Core`](crate::core::Core) compiled once. It builds [`Partials`] from batches of records, merges, selects
+//! and divides them, finishes them into rows and turns them into frames for storage and back. Whatever way the records took
+//! (batches, threads, order of merges), the same records give the same bytes.
 
+mod digest;
+mod finish;
+mod grouping;
 mod kernel;
+mod panes;
+mod partitions;
 mod reduction;
+mod storage;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use crate::{error::Failure, key::EncodedKeys, source::ViewCounts};
+use self::table::Table;
+use crate::{error::Failure, source::ViewCounts};
 
 pub use self::{
-    kernel::{CoreKernel, PartialsBuilder, PartitionFilter, TableLayout},
-    reduction::{Reduced, Reduction},
+    kernel::{CoreKernel, PartialsBuilder},
+    partitions::PartitionFilter,
+    reduction::{Reduced, Reduction, RowFailure},
+    storage::TableLayout,
 };
 
 /// A record for which an expression of a view failed.
@@ -28,19 +40,14 @@ pub struct Rejected {
 }
 
 /// The state that a set of records gives one view.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Partials {
     /// What happened to the records.
     pub counts: ViewCounts,
     /// The rejected records, sorted by partition and offset.
     pub rejected: Vec<Rejected>,
+    /// The groups, then the values of each `COUNT(DISTINCT)`.
     pub(crate) tables: Vec<Table>,
-}
-
-/// Rows sorted by key, each key once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
-    pub(crate) keys: EncodedKeys,
 }
 
 impl Partials {
@@ -56,6 +63,7 @@ impl Partials {
 
     /// Memory it takes, about.
     pub fn memory_bytes(&self) -> usize {
-        0
+        let rejected = self.rejected.iter().map(|r| size_of::<Rejected>() + r.column.len()).sum::<usize>();
+        rejected + self.tables.iter().map(Table::memory_bytes).sum::<usize>()
     }
 }

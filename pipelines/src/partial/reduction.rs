@@ -1,27 +1,414 @@
 //! The keyed reduction that the core and the tail share.
-#![allow(unused_variables)]
 
-use polars::prelude::DataFrame;
+use std::sync::Arc;
+
+use polars::prelude::{BooleanChunked, Column, DataFrame};
+use polars_arrow::bitmap::Bitmap;
 
 use crate::{
-    aggregate::AggregateCall,
+    aggregate::{Accumulator, AggregateCall, AggregateFunction, Order, Rows, accumulator},
+    columns::{self, TypedColumn, Values},
     error::{Failure, PipelineError},
-    expr::Expr,
+    expr::{CompiledExpr, Expr},
+    key::{EncodedKeys, decode_keys, encode_cell, encode_typed},
+    partial::{grouping::Groups, table::Table},
     registry::Registry,
-    types::Schema,
+    types::{DataType, Schema},
+    window::WindowClock,
 };
+
+/// One key column.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: String,
+    pub(crate) data_type: DataType,
+    source: KeySource,
+}
+
+#[derive(Clone, Debug)]
+enum KeySource {
+    /// Index of a compiled expression.
+    Expr(usize),
+    /// The start of the pane around the time in the named column.
+    Window { column: String, clock: WindowClock },
+}
+
+/// One aggregate.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// `COUNT(DISTINCT)`: the number of its table.
+    pub(crate) distinct: Option<usize>,
+    /// Type of the argument.
+    pub(crate) argument_type: Option<DataType>,
+    argument: Option<usize>,
+    filter: Option<usize>,
+}
+
+/// What a reduction does; compiled once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) keys: Vec<KeyColumn>,
+    pub(crate) calls: Vec<Call>,
+    /// Empty accumulators, one per aggregate.
+    pub(crate) prototypes: Vec<Box<dyn Accumulator>>,
+    /// Every expression once.
+    exprs: Vec<(Expr, CompiledExpr)>,
+    /// Event time, partition and offset columns, if `FIRST` or `LAST` needs them.
+    order: Option<[String; 3]>,
+}
+
+/// A row for which an expression failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowFailure {
+    /// Row of the input.
+    pub row: u32,
+    /// Output column whose expression failed.
+    pub column: String,
+    /// Why.
+    pub failure: Failure,
+}
+
+impl Plan {
+    fn expr(&mut self, expr: &Expr, input: &Schema, registry: &Registry) -> Result<usize, PipelineError> {
+        if let Some(known) = self.exprs.iter().position(|(e, _)| e == expr) {
+            return Ok(known);
+        }
+        self.exprs.push((expr.clone(), CompiledExpr::compile(expr, input, registry)?));
+        Ok(self.exprs.len() - 1)
+    }
+
+    pub(crate) fn key(
+        &mut self,
+        name: &str,
+        expr: &Expr,
+        input: &Schema,
+        registry: &Registry,
+    ) -> Result<(), PipelineError> {
+        let source = KeySource::Expr(self.expr(expr, input, registry)?);
+        self.keys.push(KeyColumn { name: name.to_owned(), data_type: expr.data_type(), source });
+        Ok(())
+    }
+
+    pub(crate) fn window_key(&mut self, name: &str, column: &str, clock: WindowClock) {
+        let source = KeySource::Window { column: column.to_owned(), clock };
+        self.keys.push(KeyColumn { name: name.to_owned(), data_type: DataType::Timestamp, source });
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        call: &AggregateCall,
+        input: &Schema,
+        registry: &Registry,
+    ) -> Result<(), PipelineError> {
+        let argument = call.argument.as_ref().map(|e| self.expr(e, input, registry)).transpose()?;
+        let filter = call.filter.as_ref().map(|e| self.expr(e, input, registry)).transpose()?;
+        let tables = 1 + self.calls.iter().filter(|c| c.distinct.is_some()).count();
+        self.prototypes.push(accumulator(call)?);
+        self.calls.push(Call {
+            name: call.name.clone(),
+            distinct: (call.function == AggregateFunction::CountDistinct).then_some(tables),
+            argument_type: call.argument.as_ref().map(Expr::data_type),
+            argument,
+            filter,
+        });
+        Ok(())
+    }
+
+    /// Names the columns that order records, if there is a `FIRST` or `LAST`.
+    pub(crate) fn order_by(&mut self, event_time: &str, partition: &str, offset: &str) {
+        self.order = Some([event_time.to_owned(), partition.to_owned(), offset.to_owned()]);
+    }
+
+    pub(crate) fn key_types(&self) -> Vec<DataType> {
+        self.keys.iter().map(|k| k.data_type).collect()
+    }
+
+    /// How many tables there are: the groups, and one for each `COUNT(DISTINCT)`.
+    pub(crate) fn tables(&self) -> usize {
+        1 + self.calls.iter().filter(|c| c.distinct.is_some()).count()
+    }
+
+    pub(crate) fn empty_tables(&self) -> Vec<Table> {
+        let mut tables = vec![Table::default(); self.tables()];
+        tables[0] = Table::empty(&self.prototypes);
+        tables
+    }
+
+    /// The key columns of encoded keys.
+    pub(crate) fn key_columns(&self, keys: &EncodedKeys) -> Result<Vec<Column>, PipelineError> {
+        let fields: Vec<_> = self.keys.iter().map(|k| (k.name.as_str(), k.data_type)).collect();
+        decode_keys(keys, &fields)
+    }
+
+    /// For each group, how many rows of a `COUNT(DISTINCT)` table are its own.
+    pub(crate) fn distinct_counts(groups: &EncodedKeys, values: &EncodedKeys) -> Vec<i64> {
+        let mut at = 0;
+        let count_of = |key: &[u8]| {
+            at = values.gallop(at, key);
+            let start = at;
+            while at < values.len() && values.get(at).starts_with(key) {
+                at += 1;
+            }
+            (at - start) as i64
+        };
+        groups.iter().map(count_of).collect()
+    }
+}
+
+/// What became of the rows that were pushed.
+#[derive(Default, Debug)]
+pub(crate) struct Pushed {
+    /// Rows for which an expression failed, ascending; they are left out.
+    pub(crate) failures: Vec<RowFailure>,
+    /// Rows whose window's time is NULL; they are left out.
+    pub(crate) outside: usize,
+}
+
+/// A reduction that takes rows.
+pub(crate) struct Reducing {
+    plan: Arc<Plan>,
+    groups: Groups,
+    states: Vec<Box<dyn Accumulator>>,
+    /// For each `COUNT(DISTINCT)`: group numbers (4 bytes, big endian) with values.
+    distinct: Vec<Groups>,
+    numbers: Vec<u32>,
+}
+
+impl Reducing {
+    pub(crate) fn new(plan: &Arc<Plan>) -> Reducing {
+        Reducing {
+            plan: plan.clone(),
+            groups: Groups::default(),
+            states: plan.prototypes.clone(),
+            distinct: vec![Groups::default(); plan.tables() - 1],
+            numbers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.groups.memory_bytes()
+            + self.states.iter().map(|s| s.memory_bytes()).sum::<usize>()
+            + self.distinct.iter().map(Groups::memory_bytes).sum::<usize>()
+    }
+
+    /// Adds rows.
+    pub(crate) fn push(&mut self, frame: &DataFrame) -> Result<Pushed, PipelineError> {
+        let plan = self.plan.clone();
+        let mut inputs = Inputs::evaluate(&plan, frame)?;
+        let pushed = inputs.leave_out(&plan, frame.height())?;
+        self.groups.check_room(inputs.height)?;
+        let keys = inputs.keys.iter().map(TypedColumn::new).collect::<Result<Vec<_>, _>>()?;
+        self.numbers.clear();
+        if keys.is_empty() {
+            if inputs.height > 0 {
+                self.groups.number(&[]);
+            }
+            self.numbers.resize(inputs.height, 0);
+        } else {
+            let encoded = encode_typed(&keys, inputs.height);
+            self.numbers.extend(encoded.iter().map(|key| self.groups.number(key)));
+        }
+        let order = inputs.order.as_ref().map(typed_order).transpose()?;
+        let typed = inputs.exprs.iter().map(TypedColumn::new).collect::<Result<Vec<_>, _>>()?;
+        for (call, state) in plan.calls.iter().zip(&mut self.states) {
+            let selected = call.filter.map(|f| columns::mask_of(&inputs.exprs[f])).transpose()?.flatten();
+            let rows = Rows { groups: &self.numbers, selected: selected.as_ref(), order: order.as_ref() };
+            let argument = call.argument.map(|a| &typed[a]);
+            match (call.distinct, argument) {
+                (Some(table), Some(argument)) => add_distinct(&mut self.distinct[table - 1], &rows, argument)?,
+                _ => {
+                    state.resize(self.groups.len());
+                    state.update(&rows, argument)?;
+                }
+            }
+        }
+        Ok(pushed)
+    }
+
+    /// The tables, sorted.
+    pub(crate) fn finish(mut self) -> Vec<Table> {
+        let order = self.groups.keys().sorted_order();
+        let mut ranks = vec![0u32; order.len()];
+        order.iter().enumerate().for_each(|(rank, group)| ranks[*group as usize] = rank as u32);
+        self.states.iter_mut().for_each(|state| state.resize(order.len()));
+        let groups = Table {
+            keys: self.groups.keys().take(order.iter().map(|group| *group as usize)),
+            states: self.states.iter().map(|state| state.take(&order)).collect(),
+        };
+        let mut tables = vec![groups];
+        for distinct in &self.distinct {
+            let keys = distinct_keys(distinct.keys(), &ranks, &tables[0].keys);
+            tables.push(Table { keys, states: Vec::new() });
+        }
+        tables
+    }
+}
+
+fn add_distinct(values: &mut Groups, rows: &Rows, argument: &TypedColumn) -> Result<(), PipelineError> {
+    values.check_room(rows.groups.len())?;
+    let mut key = Vec::new();
+    rows.for_each(Some(argument), |group, row| {
+        key.clear();
+        key.extend_from_slice(&(group as u32).to_be_bytes());
+        encode_cell(argument, row, &mut key);
+        values.number(&key);
+    });
+    Ok(())
+}
+
+/// (group number, value) as sorted (group key, value).
+fn distinct_keys(values: &EncodedKeys, ranks: &[u32], groups: &EncodedKeys) -> EncodedKeys {
+    let mut rows: Vec<(u32, &[u8])> = values
+        .iter()
+        .filter_map(|key| key.split_first_chunk::<4>())
+        .map(|(group, value)| (ranks[u32::from_be_bytes(*group) as usize], value))
+        .collect();
+    rows.sort_unstable();
+    let mut keys = EncodedKeys::with_capacity(rows.len(), 0);
+    rows.iter().for_each(|(rank, value)| keys.push_joined(groups.get(*rank as usize), value));
+    keys
+}
+
+/// The evaluated columns of one push.
+struct Inputs {
+    keys: Vec<Column>,
+    exprs: Vec<Column>,
+    order: Option<[Column; 3]>,
+    height: usize,
+    /// Failures of each expression.
+    expr_failures: Vec<Vec<(u32, Failure)>>,
+    /// Failures of the window key.
+    window_failures: Vec<(u32, Failure)>,
+    /// Rows with a window.
+    inside: Option<Bitmap>,
+}
+
+impl Inputs {
+    fn evaluate(plan: &Plan, frame: &DataFrame) -> Result<Inputs, PipelineError> {
+        let mut inputs = Inputs {
+            keys: Vec::new(),
+            exprs: Vec::new(),
+            order: None,
+            height: frame.height(),
+            expr_failures: Vec::new(),
+            window_failures: Vec::new(),
+            inside: None,
+        };
+        for (_, expr) in &plan.exprs {
+            let evaluated = expr.evaluate(frame)?;
+            inputs.exprs.push(evaluated.column);
+            inputs.expr_failures.push(evaluated.failures);
+        }
+        for key in &plan.keys {
+            let column = match &key.source {
+                KeySource::Expr(index) => inputs.exprs[*index].clone(),
+                KeySource::Window { column, clock } => inputs.window(&key.name, frame.column(column)?, clock)?,
+            };
+            inputs.keys.push(column);
+        }
+        if let Some(names) = &plan.order {
+            let [event_time, partition, offset] = names;
+            inputs.order = Some([
+                frame.column(event_time)?.clone(),
+                frame.column(partition)?.clone(),
+                frame.column(offset)?.clone(),
+            ]);
+        }
+        Ok(inputs)
+    }
+
+    fn window(&mut self, name: &str, time: &Column, clock: &WindowClock) -> Result<Column, PipelineError> {
+        let TypedColumn { values: Values::BigInt(times), validity } = TypedColumn::new(time)? else {
+            return Err(PipelineError::Definition(format!("the window's time \"{}\" is not a TIMESTAMP", time.name())));
+        };
+        let starts = clock.starts_of(times.values());
+        let is_inside = |row: usize| validity.as_ref().is_none_or(|v| v.get_bit(row));
+        let failures = starts.iter().enumerate().filter(|(row, _)| is_inside(*row));
+        self.window_failures = failures.filter_map(|(row, s)| s.err().map(|failure| (row as u32, failure))).collect();
+        self.inside = validity;
+        let starts = starts.into_iter().map(Result::unwrap_or_default).collect();
+        Ok(columns::bigint_column(name, DataType::Timestamp, starts, None))
+    }
+
+    /// Leaves out the rows with a failure, and those outside all windows.
+    fn leave_out(&mut self, plan: &Plan, height: usize) -> Result<Pushed, PipelineError> {
+        let mut pushed = Pushed::default();
+        if self.inside.is_none() && self.window_failures.is_empty() && self.expr_failures.iter().all(Vec::is_empty) {
+            return Ok(pushed);
+        }
+        let mut keep = vec![true; height];
+        if let Some(inside) = &self.inside {
+            keep.iter_mut().zip(inside.iter()).for_each(|(keep, inside)| *keep = inside);
+            pushed.outside = inside.unset_bits();
+        }
+        for (column, failures) in self.failures(plan)? {
+            for (row, failure) in failures {
+                if std::mem::replace(&mut keep[row as usize], false) {
+                    pushed.failures.push(RowFailure { row, column: column.to_owned(), failure });
+                }
+            }
+        }
+        pushed.failures.sort_unstable_by_key(|f| f.row);
+        let mask: BooleanChunked = keep.iter().copied().collect();
+        self.height = keep.iter().filter(|keep| **keep).count();
+        let order = self.order.iter_mut().flatten();
+        for column in self.keys.iter_mut().chain(&mut self.exprs).chain(order) {
+            *column = column.filter(&mask)?;
+        }
+        Ok(pushed)
+    }
+
+    /// Failures by output column, in the order in which they are looked for. An argument can only fail where the aggregate's
+    /// filter is true.
+    fn failures<'p>(&self, plan: &'p Plan) -> Result<Vec<(&'p str, Vec<(u32, Failure)>)>, PipelineError> {
+        let mut failures = Vec::new();
+        for key in &plan.keys {
+            let of_key = match key.source {
+                KeySource::Expr(index) => self.expr_failures[index].clone(),
+                KeySource::Window { .. } => self.window_failures.clone(),
+            };
+            failures.push((key.name.as_str(), of_key));
+        }
+        for call in &plan.calls {
+            let selected = match call.filter {
+                Some(filter) => {
+                    failures.push((call.name.as_str(), self.expr_failures[filter].clone()));
+                    columns::mask_of(&self.exprs[filter])?
+                }
+                None => None,
+            };
+            if let Some(argument) = call.argument {
+                let is_selected = |row: u32| selected.as_ref().is_none_or(|s| s.get_bit(row as usize));
+                let of_argument = self.expr_failures[argument].iter().filter(|(row, _)| is_selected(*row)).copied();
+                failures.push((call.name.as_str(), of_argument.collect()));
+            }
+        }
+        Ok(failures)
+    }
+}
+
+fn typed_order([event_time, partition, offset]: &[Column; 3]) -> Result<Order, PipelineError> {
+    Ok(Order {
+        event_time: TypedColumn::new(event_time)?,
+        partition: TypedColumn::new(partition)?,
+        offset: TypedColumn::new(offset)?,
+    })
+}
 
 /// A compiled `GROUP BY`. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reduction {}
+pub struct Reduction {
+    plan: Arc<Plan>,
+}
 
 /// What a reduction gives.
 #[derive(Clone, Debug)]
 pub enum Reduced {
     /// The groups, sorted by key: the columns of the output schema. Without keys: one row, even of nothing.
     Rows(DataFrame),
-    /// An expression failed for these rows (of the input frame; one entry per row, the first failing column's).
-    Failed(Vec<(u32, String, Failure)>),
+    /// An expression failed for these rows of the input, ascending; for each its first failing column.
+    Failed(Vec<RowFailure>),
 }
 
 impl Reduction {
@@ -33,11 +420,34 @@ impl Reduction {
         output: &Schema,
         registry: &Registry,
     ) -> Result<Reduction, PipelineError> {
-        todo!()
+        let mut plan = Plan::default();
+        for (expr, field) in keys.iter().zip(&output.fields) {
+            plan.key(&field.name, expr, input, registry)?;
+        }
+        for (call, field) in aggregates.iter().zip(output.fields.iter().skip(keys.len())) {
+            plan.call(&AggregateCall { name: field.name.clone(), ..call.clone() }, input, registry)?;
+        }
+        Ok(Reduction { plan: Arc::new(plan) })
     }
 
     /// Reduces one frame.
     pub fn reduce(&self, frame: &DataFrame) -> Result<Reduced, PipelineError> {
-        todo!()
+        let mut reducing = Reducing::new(&self.plan);
+        let pushed = reducing.push(frame)?;
+        if !pushed.failures.is_empty() {
+            return Ok(Reduced::Failed(pushed.failures));
+        }
+        let mut tables = reducing.finish();
+        one_row_of_nothing(&self.plan, &mut tables);
+        let height = tables[0].keys.len();
+        Ok(Reduced::Rows(DataFrame::new(height, self.plan.finish(&tables)?)?))
+    }
+}
+
+/// Without keys there is one group, even of nothing.
+pub(crate) fn one_row_of_nothing(plan: &Plan, tables: &mut [Table]) {
+    if plan.keys.is_empty() && tables[0].keys.is_empty() {
+        tables[0].keys.push(&[]);
+        tables[0].states.iter_mut().for_each(|state| state.resize(1));
     }
 }

@@ -1,0 +1,162 @@
+//! Partials as frames for storage, and back.
+//!
+//! The frame of the groups has the key columns, every aggregate's finished value under its name (so that other tools can read
+//! it), then `_state_<name>` with the canonical encoding of the state where the finished value does not say it all. (A `SUM` that
+//! does not fit its type is NULL with a state: it may fit again when merged.) The frame of a `COUNT(DISTINCT)` has the key columns
+//! and `_value`.
+
+use std::fmt::Write as _;
+
+use polars::prelude::{Column, DataFrame, DataType as PolarsType};
+
+use crate::{
+    columns::{self, TypedColumn},
+    error::PipelineError,
+    key::{EncodedKeys, decode_keys, encode_typed},
+    partial::{CoreKernel, Partials, reduction::Plan, table::Table},
+    source::ViewCounts,
+    types::{DataType, Field, Schema},
+};
+
+/// Name of the column with the values of a `COUNT(DISTINCT)`.
+const VALUE_COLUMN: &str = "_value";
+/// What the name of a column with states begins with.
+const STATE_PREFIX: &str = "_state_";
+
+/// The columns that a table of partials is stored with, sorted by the key columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableLayout {
+    /// `groups`, or `distinct_<i>` for the aggregate `i`.
+    pub name: String,
+    /// Key columns, then finished aggregates (or the value).
+    pub schema: Schema,
+    /// How many leading columns of the schema make a row's key.
+    pub key_columns: usize,
+    /// Names of the binary columns with states, which follow.
+    pub states: Vec<String>,
+}
+
+impl TableLayout {
+    /// All columns in order.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        self.schema.fields.iter().map(|f| f.name.as_str()).chain(self.states.iter().map(String::as_str))
+    }
+}
+
+impl CoreKernel {
+    /// The tables of this view's partials: the groups, then one for each `COUNT(DISTINCT)`.
+    pub fn tables(&self) -> Vec<TableLayout> {
+        let plan = &self.inner.plan;
+        let nullable = |i: usize| Some(i) != self.inner.window_key;
+        let keys = || {
+            plan.keys.iter().enumerate().map(move |(i, key)| Field {
+                name: key.name.clone(),
+                data_type: key.data_type,
+                nullable: nullable(i),
+            })
+        };
+        let field = |name: &str, data_type| Field { name: name.to_owned(), data_type, nullable: true };
+        let aggregates = &self.core().aggregates;
+        let states = aggregates.iter().zip(&plan.prototypes).filter(|(_, state)| state.has_states());
+        let mut tables = vec![TableLayout {
+            name: "groups".to_owned(),
+            schema: Schema { fields: keys().chain(aggregates.iter().map(|a| field(&a.name, a.data_type))).collect() },
+            key_columns: plan.keys.len(),
+            states: states.map(|(a, _)| format!("{STATE_PREFIX}{}", a.name)).collect(),
+        }];
+        for (i, call) in plan.calls.iter().enumerate() {
+            if let (Some(_), Some(data_type)) = (call.distinct, call.argument_type) {
+                let mut name = "distinct_".to_owned();
+                // Writing to a `String` cannot fail.
+                let _ = write!(name, "{i}");
+                let value = Field { nullable: false, ..field(VALUE_COLUMN, data_type) };
+                let schema = Schema { fields: keys().chain([value]).collect() };
+                tables.push(TableLayout { name, schema, key_columns: plan.keys.len() + 1, states: Vec::new() });
+            }
+        }
+        tables
+    }
+
+    /// A table's rows as a frame for storage.
+    pub fn to_frame(&self, table: usize, partials: &Partials) -> Result<DataFrame, PipelineError> {
+        let rows = partials.tables.get(table).ok_or_else(|| no_table(table))?;
+        let layout = self.tables().into_iter().nth(table).ok_or_else(|| no_table(table))?;
+        let fields: Vec<_> =
+            layout.schema.fields[..layout.key_columns].iter().map(|f| (f.name.as_str(), f.data_type)).collect();
+        let mut columns = decode_keys(&rows.keys, &fields)?;
+        let mut states = Vec::new();
+        for (call, state) in self.inner.plan.calls.iter().zip(&rows.states) {
+            if let Some(distinct) = call.distinct {
+                let counts = Plan::distinct_counts(&rows.keys, &partials.tables[distinct].keys);
+                columns.push(columns::bigint_column(&call.name, DataType::BigInt, counts, None));
+                continue;
+            }
+            let (finished, state) = state.store(&call.name)?;
+            columns.push(finished);
+            states.extend(state.map(|s| s.with_name(format!("{STATE_PREFIX}{}", call.name).into())));
+        }
+        columns.extend(states);
+        Ok(DataFrame::new(rows.keys.len(), columns)?)
+    }
+
+    /// Reads back what [`CoreKernel::to_frame`] gave for each table (in chunks or not); rejected records are not in it. Fails if a
+    /// column is missing or of another type, if keys do not ascend, or if a state is damaged.
+    pub fn from_frames(&self, frames: Vec<DataFrame>, counts: ViewCounts) -> Result<Partials, PipelineError> {
+        let layouts = self.tables();
+        if layouts.len() != frames.len() {
+            return Err(PipelineError::Stored(format!("{} tables instead of {}", frames.len(), layouts.len())));
+        }
+        let mut partials = Partials { counts, ..self.empty() };
+        for (number, (layout, frame)) in layouts.iter().zip(&frames).enumerate() {
+            let keys = keys_of(layout, frame)?;
+            let mut table = Table { keys, states: self.prototypes(number).to_vec() };
+            for (call, state) in self.inner.plan.calls.iter().zip(&mut table.states) {
+                if call.distinct.is_some() {
+                    state.resize(frame.height());
+                    continue;
+                }
+                let states = frame.column(&format!("{STATE_PREFIX}{}", call.name)).ok();
+                let finished = column(layout, frame, &call.name)?;
+                state.restore(finished, states)?;
+            }
+            partials.tables[number] = table;
+        }
+        Ok(partials)
+    }
+}
+
+fn no_table(table: usize) -> PipelineError {
+    PipelineError::Stored(format!("there is no table {table}"))
+}
+
+fn keys_of(layout: &TableLayout, frame: &DataFrame) -> Result<EncodedKeys, PipelineError> {
+    let columns = layout.schema.fields[..layout.key_columns]
+        .iter()
+        .map(|field| TypedColumn::new(column(layout, frame, &field.name)?))
+        .collect::<Result<Vec<_>, _>>()?;
+    let keys = encode_typed(&columns, frame.height());
+    if !keys.is_strictly_sorted() {
+        return Err(PipelineError::Stored(format!("the keys of the table \"{}\" do not ascend", layout.name)));
+    }
+    Ok(keys)
+}
+
+/// A column of the layout's type.
+fn column<'a>(layout: &TableLayout, frame: &'a DataFrame, name: &str) -> Result<&'a Column, PipelineError> {
+    let table = &layout.name;
+    let column = frame
+        .column(name)
+        .map_err(|_| PipelineError::Stored(format!("the table \"{table}\" has no column \"{name}\"")))?;
+    let wanted = layout.schema.index_of(name).map(|i| layout.schema.fields[i].data_type.to_polars());
+    let fits = match (&wanted, column.dtype()) {
+        // A parquet file may know the decimal's own precision.
+        (Some(PolarsType::Decimal(_, wanted)), PolarsType::Decimal(_, scale)) => wanted == scale,
+        (Some(wanted), data_type) => wanted == data_type,
+        (None, _) => false,
+    };
+    if !fits {
+        let data_type = column.dtype();
+        return Err(PipelineError::Stored(format!("column \"{name}\" of the table \"{table}\" has type {data_type}")));
+    }
+    Ok(column)
+}

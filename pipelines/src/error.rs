@@ -72,6 +72,9 @@ pub enum PipelineError {
         /// The row, as text.
         row: String,
     },
+    /// The rows of a view could not be had.
+    #[error("{0}")]
+    Relation(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A time zone that the compiled-in IANA data does not have, or a regular expression that does not compile.
     #[error("{0}")]
     Definition(String),

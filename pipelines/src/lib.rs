@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod builder;
+pub mod canonical;
 pub mod catalog;
 mod columns;
 pub mod core;
@@ -15,6 +16,7 @@ pub mod key;
 mod number;
 pub mod partial;
 pub mod registry;
+pub mod rows;
 pub mod source;
 pub mod sql;
 pub mod tail;

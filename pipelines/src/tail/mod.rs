@@ -1,10 +1,20 @@
 //! Derived tails: what runs on finished, merged rows at query time.
 
+mod aggregate;
+mod conform;
+mod evaluate;
+mod execute;
+mod join;
+mod sort;
+mod window;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{aggregate::AggregateCall, expr::Expr, key::KeyFilter, types::Schema};
+
+pub use execute::{BoxError, Relations, TailPlan};
 
 /// A relational plan over the finished rows of materialized views' cores. Every node's `schema` is that of its output.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

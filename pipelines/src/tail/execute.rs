@@ -1,0 +1,232 @@
+//! Compiled tails and their execution over finished rows.
+//!
+//! A result is a function of the *set* of rows scanned: orderings are completed by the whole row, aggregates are exact, and a
+//! result without `ORDER BY` comes in canonical order (that of all its columns, [`crate::canonical`]). So it does not depend on
+//! the order in which rows were scanned, nor on where the cut lay.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use polars::prelude::{DataFrame, IdxCa, IdxSize};
+
+use super::{
+    Rel,
+    aggregate::Grouping,
+    conform::conform,
+    evaluate::Exprs,
+    join::Join,
+    sort::{self, SortKeys},
+    window::Ranking,
+};
+use crate::{
+    canonical::{encode_rows, sort_canonical},
+    error::PipelineError,
+    expr::Expr,
+    key::KeyFilter,
+    registry::Registry,
+    types::Schema,
+};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a tail finds the finished core rows of materialized views.
+pub trait Relations {
+    /// The rows of `view` ([`crate::core::Core::output_schema`]) whose keys lie in `keys`, in any order. Exactly those: an
+    /// expression could fail for a row that should not be there.
+    fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, BoxError>;
+}
+
+/// A derived tail, compiled.
+#[derive(Clone, Debug)]
+pub struct TailPlan {
+    root: Node,
+    schema: Arc<Schema>,
+}
+
+impl TailPlan {
+    /// Compiles a plan.
+    pub fn compile(rel: &Rel, registry: &Registry) -> Result<TailPlan, PipelineError> {
+        let mut root = Node::compile(rel, registry)?;
+        if !root.ordered() {
+            root = Node::Canonical(Box::new(root));
+        }
+        Ok(TailPlan { root, schema: rel.schema().clone() })
+    }
+
+    /// Columns of the result.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Runs it: in the order asked for, otherwise in canonical order.
+    pub fn execute(&self, relations: &dyn Relations) -> Result<DataFrame, PipelineError> {
+        let mut frame = conform(self.root.execute(relations)?, &self.schema)?;
+        frame.rechunk_mut();
+        Ok(frame)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    Scan { view: String, keys: KeyFilter, schema: Arc<Schema> },
+    Values { rows: Vec<Exprs>, schema: Arc<Schema> },
+    Filter { input: Box<Node>, predicate: Exprs },
+    Project { input: Box<Node>, exprs: Exprs },
+    Aggregate { input: Box<Node>, grouping: Grouping },
+    Join { left: Box<Node>, right: Box<Node>, join: Join },
+    Window { input: Box<Node>, rankings: Vec<Ranking> },
+    Sort { input: Box<Node>, keys: SortKeys, top: Option<usize> },
+    Canonical(Box<Node>),
+    Limit { input: Box<Node>, offset: usize, limit: usize },
+    Distinct(Box<Node>),
+    Union { inputs: Vec<Node>, schema: Arc<Schema> },
+}
+
+impl Node {
+    fn compile(rel: &Rel, registry: &Registry) -> Result<Node, PipelineError> {
+        let compile = |rel: &Rel| Node::compile(rel, registry).map(Box::new);
+        Ok(match rel {
+            Rel::Scan { view, keys, schema } => {
+                Node::Scan { view: view.clone(), keys: keys.clone(), schema: schema.clone() }
+            }
+            Rel::Values { rows, schema } => Node::Values {
+                rows: rows
+                    .iter()
+                    .map(|row| project(row, schema, &Schema::default(), registry))
+                    .collect::<Result<_, PipelineError>>()?,
+                schema: schema.clone(),
+            },
+            Rel::Filter { input, predicate } => Node::Filter {
+                predicate: Exprs::compile([("WHERE", predicate)], input.schema(), registry)?,
+                input: compile(input)?,
+            },
+            Rel::Project { input, exprs, schema } => {
+                Node::Project { exprs: project(exprs, schema, input.schema(), registry)?, input: compile(input)? }
+            }
+            Rel::Aggregate { input, keys, aggregates, schema } => Node::Aggregate {
+                grouping: Grouping::compile(keys, aggregates, input.schema(), schema, registry)?,
+                input: compile(input)?,
+            },
+            Rel::Join { left, right, kind, on, residual, schema } => Node::Join {
+                join: Join::compile(*kind, (left.schema(), right.schema(), schema), on, residual.as_ref(), registry)?,
+                left: compile(left)?,
+                right: compile(right)?,
+            },
+            Rel::Window { input, functions, schema } => {
+                let names = schema.fields.iter().skip(input.schema().fields.len()).map(|field| &field.name);
+                Node::Window {
+                    rankings: (functions.iter().zip(names))
+                        .map(|(function, name)| Ranking::compile(function, name, input.schema(), registry))
+                        .collect::<Result<_, PipelineError>>()?,
+                    input: compile(input)?,
+                }
+            }
+            Rel::Sort { input, by } => {
+                Node::Sort { keys: SortKeys::compile(by, input.schema(), registry)?, input: compile(input)?, top: None }
+            }
+            Rel::Limit { input, offset, limit } => {
+                let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                Node::limit(Node::compile(input, registry)?, rows(*offset), limit.map_or(usize::MAX, rows))
+            }
+            Rel::Distinct { input } => Node::Distinct(compile(input)?),
+            Rel::Union { inputs, schema } => Node::Union {
+                inputs: inputs.iter().map(|rel| Node::compile(rel, registry)).collect::<Result<_, PipelineError>>()?,
+                schema: schema.clone(),
+            },
+        })
+    }
+
+    /// A limit counts rows in the order asked for, otherwise in canonical order. A sort below keeps only the rows it needs.
+    fn limit(mut input: Node, offset: usize, limit: usize) -> Node {
+        if !input.ordered() {
+            input = Node::Canonical(Box::new(input));
+        }
+        input.keep_top(offset.saturating_add(limit));
+        Node::Limit { input: Box::new(input), offset, limit }
+    }
+
+    /// Only the first rows are needed.
+    fn keep_top(&mut self, rows: usize) {
+        match self {
+            Node::Sort { top, .. } => *top = Some(top.map_or(rows, |top| top.min(rows))),
+            Node::Project { input, .. } => input.keep_top(rows),
+            _ => {}
+        }
+    }
+
+    /// Whether its rows come in an order that is a function of the set of rows scanned.
+    fn ordered(&self) -> bool {
+        match self {
+            Node::Sort { .. } | Node::Canonical(_) | Node::Values { .. } => true,
+            Node::Filter { input, .. }
+            | Node::Project { input, .. }
+            | Node::Window { input, .. }
+            | Node::Limit { input, .. } => input.ordered(),
+            Node::Scan { .. } | Node::Aggregate { .. } | Node::Join { .. } | Node::Distinct(_) | Node::Union { .. } => {
+                false
+            }
+        }
+    }
+
+    fn execute(&self, relations: &dyn Relations) -> Result<DataFrame, PipelineError> {
+        match self {
+            Node::Scan { view, keys, schema } => {
+                conform(relations.scan(view, keys).map_err(PipelineError::Relation)?, schema)
+            }
+            Node::Values { rows, schema } => values(rows, schema),
+            Node::Filter { input, predicate } => {
+                let frame = input.execute(relations)?;
+                Ok(frame.filter(&predicate.condition(&frame)?)?)
+            }
+            Node::Project { input, exprs } => {
+                let frame = input.execute(relations)?;
+                Ok(DataFrame::new(frame.height(), exprs.columns(&frame)?)?)
+            }
+            Node::Aggregate { input, grouping } => grouping.execute(&input.execute(relations)?),
+            Node::Join { left, right, join } => join.execute(&left.execute(relations)?, &right.execute(relations)?),
+            Node::Window { input, rankings } => {
+                let mut frame = input.execute(relations)?;
+                let columns = rankings.iter().map(|r| r.column(&frame)).collect::<Result<Vec<_>, PipelineError>>()?;
+                frame.hstack_mut(&columns)?;
+                Ok(frame)
+            }
+            Node::Sort { input, keys, top } => sort::sort(&input.execute(relations)?, keys, *top),
+            Node::Canonical(input) => sort_canonical(input.execute(relations)?),
+            Node::Limit { input, offset, limit } => {
+                let frame = input.execute(relations)?;
+                let offset = (*offset).min(frame.height());
+                Ok(frame.slice(offset as i64, (*limit).min(frame.height() - offset)))
+            }
+            Node::Distinct(input) => distinct(&input.execute(relations)?),
+            Node::Union { inputs, schema } => {
+                let mut all = schema.to_empty_frame();
+                for input in inputs {
+                    all.vstack_mut_owned(conform(input.execute(relations)?, schema)?)?;
+                }
+                Ok(all)
+            }
+        }
+    }
+}
+
+fn project(exprs: &[Expr], output: &Schema, input: &Schema, registry: &Registry) -> Result<Exprs, PipelineError> {
+    Exprs::compile(output.fields.iter().map(|f| f.name.as_str()).zip(exprs), input, registry)
+}
+
+fn values(rows: &[Exprs], schema: &Schema) -> Result<DataFrame, PipelineError> {
+    let mut all = schema.to_empty_frame();
+    let unit = DataFrame::new(1, Vec::new())?;
+    for row in rows {
+        all.vstack_mut_owned(conform(DataFrame::new(1, row.columns(&unit)?)?, schema)?)?;
+    }
+    Ok(all)
+}
+
+fn distinct(frame: &DataFrame) -> Result<DataFrame, PipelineError> {
+    let rows = encode_rows(frame)?;
+    let mut seen = HashSet::with_capacity_and_hasher(frame.height(), FixedState::default());
+    let firsts = (0..frame.height() as IdxSize).filter(|row| seen.insert(rows.get(*row as usize))).collect::<Vec<_>>();
+    Ok(frame.take(&IdxCa::from_vec("first".into(), firsts))?)
+}

@@ -1,0 +1,112 @@
+//! Folding records into partials: each is decoded once, for all views of its source.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use watershed_log::RecordChunk;
+use watershed_pipelines::{
+    decode::{Batch, ColumnSet, DeadRecord, Decoder, RawRecord},
+    error::PipelineError,
+    partial::{CoreKernel, Partials},
+    source::{Source, SourceCounts},
+};
+
+use crate::run::list_dead;
+
+/// From this many bytes on, chunks are folded by all threads.
+const PARALLEL_BYTES: usize = 512 << 10;
+
+/// One source's decoder and its views' kernels.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    decoder: Decoder,
+    needed: ColumnSet,
+    kernels: Vec<CoreKernel>,
+    listed_max: usize,
+}
+
+/// What became of some records.
+#[derive(Default)]
+pub(crate) struct Folded {
+    pub counts: SourceCounts,
+    pub dead: Vec<DeadRecord>,
+    /// One per view; `None` where it was not asked for.
+    pub views: Vec<Option<Result<Partials, PipelineError>>>,
+}
+
+impl Folder {
+    pub fn new(source: &Arc<Source>, kernels: Vec<CoreKernel>, listed_max: usize) -> Folder {
+        let mut needed = ColumnSet::none();
+        for kernel in &kernels {
+            needed.union(&kernel.columns_needed());
+        }
+        Folder { decoder: Decoder::new(source), needed, kernels, listed_max }
+    }
+
+    /// Folds `chunks` for the views of which `wanted` is true.
+    pub fn fold(&self, chunks: &[RecordChunk], wanted: &[bool]) -> Folded {
+        let threads = rayon::current_num_threads();
+        let bytes: usize = chunks.iter().map(RecordChunk::bytes).sum();
+        if bytes < PARALLEL_BYTES || chunks.len() == 1 || threads == 1 {
+            return self.fold_here(chunks, wanted);
+        }
+        let parts: Vec<Folded> =
+            chunks.par_chunks(chunks.len().div_ceil(threads)).map(|chunks| self.fold_here(chunks, wanted)).collect();
+        self.merge(parts)
+    }
+
+    fn fold_here(&self, chunks: &[RecordChunk], wanted: &[bool]) -> Folded {
+        let mut folded = Folded::default();
+        let mut batches = Vec::with_capacity(chunks.len());
+        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+            let records = chunk.iter().map(|record| RawRecord {
+                offset: record.offset,
+                append_time_micros: record.append_time_micros,
+                payload: record.payload,
+            });
+            let decoded = self.decoder.decode(chunk.partition(), records, &self.needed);
+            folded.counts.merge(&decoded.counts);
+            folded.dead.extend(decoded.dead);
+            batches.push(decoded.batch);
+        }
+        list_dead(&mut folded.dead, self.listed_max);
+        folded.views = self
+            .kernels
+            .iter()
+            .zip(wanted)
+            .map(|(kernel, wanted)| wanted.then(|| fold_view(kernel, &batches)))
+            .collect();
+        folded
+    }
+
+    fn merge(&self, parts: Vec<Folded>) -> Folded {
+        let mut all = Folded::default();
+        let mut views: Vec<Vec<_>> = self.kernels.iter().map(|_| Vec::new()).collect();
+        for part in parts {
+            all.counts.merge(&part.counts);
+            all.dead.extend(part.dead);
+            for (all, one) in views.iter_mut().zip(part.views) {
+                all.push(one);
+            }
+        }
+        list_dead(&mut all.dead, self.listed_max);
+        let merged = self.kernels.par_iter().zip(views).map(|(kernel, parts)| {
+            let parts: Option<Result<Vec<Partials>, _>> = parts.into_iter().collect();
+            parts.map(|parts| kernel.merge(&parts?.iter().collect::<Vec<_>>()))
+        });
+        all.views = merged.collect();
+        all
+    }
+
+    pub fn kernels(&self) -> &[CoreKernel] {
+        &self.kernels
+    }
+}
+
+fn fold_view(kernel: &CoreKernel, batches: &[Batch]) -> Result<Partials, PipelineError> {
+    let mut builder = kernel.builder();
+    for batch in batches {
+        builder.push(batch)?;
+    }
+    Ok(builder.finish())
+}

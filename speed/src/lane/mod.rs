@@ -1,0 +1,254 @@
+//! A lane: one source's slices, and how far its log has been folded.
+//!
+//! Invariants: `bounds` ascend, none below `cut`; there is one slice more than bounds; slice `i` holds exactly the records from
+//! `bounds[i - 1]` (`cut` for the first) up to `bounds[i]` (none for the last, the open one) that lie below `read`, as
+//! contiguous runs in order.
+
+mod advance;
+mod rebuild;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use watershed_log::{EventLog, Offset};
+use watershed_pipelines::{partial::CoreKernel, source::Source};
+
+use crate::{
+    error::Result,
+    fold::{Folded, Folder},
+    options::SpeedOptions,
+    run::{Offsets, Run, Span, ViewRun, list_dead, max, merge_from, min},
+    snapshot::ViewState,
+};
+
+/// Bytes that are read at once: small enough to share a step's work between threads.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// One source's part of the speed layer.
+pub(crate) struct Lane {
+    pub source: Arc<Source>,
+    pub folder: Arc<Folder>,
+    pub views: Vec<LaneView>,
+    pub options: SpeedOptions,
+    pub cut: Offsets,
+    pub bounds: Vec<Offsets>,
+    pub read: Offsets,
+    pub slices: Vec<Vec<Arc<Run>>>,
+    pub base: Base,
+}
+
+/// A view's state in its lane.
+pub(crate) struct LaneView {
+    pub name: String,
+    /// Whether the batch side answers for it up to the cut.
+    pub built: bool,
+    pub status: Status,
+}
+
+/// Whether a view's partials are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Kept,
+    Stalled,
+    NotBuilt,
+    Failed(String),
+}
+
+/// Partials below the cut, for views without a batch part.
+#[derive(Default)]
+pub(crate) struct Base {
+    /// What is still to be folded.
+    pub todo: VecDeque<Span>,
+    pub runs: Vec<Arc<Run>>,
+}
+
+impl Lane {
+    pub fn new(source: &Arc<Source>, views: Vec<(String, CoreKernel)>, cut: Offsets, options: &SpeedOptions) -> Lane {
+        let (names, kernels): (Vec<String>, Vec<CoreKernel>) = views.into_iter().unzip();
+        Lane {
+            source: source.clone(),
+            folder: Arc::new(Folder::new(source, kernels, options.listed_max)),
+            views: names.into_iter().map(|name| LaneView { name, built: true, status: Status::Kept }).collect(),
+            options: options.clone(),
+            read: cut.clone(),
+            cut,
+            bounds: Vec::new(),
+            slices: vec![Vec::new()],
+            base: Base::default(),
+        }
+    }
+
+    /// The slice that a record belongs to, and the first offset above that slice.
+    fn slice_of(&self, partition: usize, offset: Offset) -> (usize, Offset) {
+        let slice = self.bounds.partition_point(|bound| bound[partition] <= offset);
+        (slice, self.bounds.get(slice).map_or(Offset::MAX, |bound| bound[partition]))
+    }
+
+    /// The part of `span` that lies in one slice.
+    fn within(&self, slice: usize, span: &Span) -> Span {
+        let low = if slice == 0 { &self.cut } else { &self.bounds[slice - 1] };
+        let clamp = |offsets: &Offsets| {
+            let above = max(offsets, low);
+            self.bounds.get(slice).map_or(above.clone(), |bound| min(&above, bound))
+        };
+        Span { low: clamp(&span.low), high: clamp(&span.high) }
+    }
+
+    /// Views that are kept.
+    pub fn kept(&self) -> Vec<bool> {
+        self.views.iter().map(|view| view.status == Status::Kept).collect()
+    }
+
+    /// Folds records up to `head`, but no more than a step's worth. Returns whether it did anything, and whether there is
+    /// more.
+    pub fn pull(&mut self, log: &dyn EventLog, head: &[Offset]) -> Result<Pulled> {
+        let mut next = self.read.clone();
+        let mut by_slice: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        let mut more = false;
+        for partition in 0..next.len() {
+            let mut bytes_left = (self.options.step_bytes_max / next.len()).max(1);
+            while next[partition] < head[partition] {
+                if bytes_left == 0 {
+                    more = true;
+                    break;
+                }
+                let (slice, end) = self.slice_of(partition, next[partition]);
+                let (from, to) = (next[partition], end.min(head[partition]));
+                let chunk = log.read(&self.source.name, partition as u32, from, to, bytes_left.min(CHUNK_BYTES))?;
+                if chunk.is_empty() {
+                    break;
+                }
+                bytes_left = bytes_left.saturating_sub(chunk.bytes());
+                next[partition] = chunk.next_offset();
+                by_slice.entry(slice).or_default().push(chunk);
+            }
+        }
+        let pulled = Pulled { some: !by_slice.is_empty(), more };
+        let span = Span { low: self.read.clone(), high: next };
+        for (slice, chunks) in by_slice {
+            let folded = self.folder.fold(&chunks, &self.kept());
+            let run = self.run(self.within(slice, &span), folded);
+            self.push(slice, run);
+        }
+        self.read = span.high;
+        Ok(pulled)
+    }
+
+    /// A run of what was folded; a view whose kernel failed is not kept from here on.
+    fn run(&mut self, span: Span, folded: Folded) -> Run {
+        let mut views = Vec::with_capacity(folded.views.len());
+        for (view, partials) in self.views.iter_mut().zip(folded.views) {
+            views.push(match partials {
+                Some(Ok(partials)) => Some(ViewRun::new(partials, self.options.listed_max)),
+                Some(Err(error)) => {
+                    tracing::error!(view = view.name, %error, "a view's kernel failed; the view is not kept");
+                    view.status = Status::Failed(error.to_string());
+                    None
+                }
+                None => None,
+            });
+        }
+        Run { span, counts: folded.counts, dead: folded.dead, views }
+    }
+
+    fn push(&mut self, slice: usize, run: Run) {
+        let mut runs = std::mem::take(&mut self.slices[slice]);
+        runs.push(Arc::new(run));
+        self.compact(&mut runs);
+        self.slices[slice] = runs;
+    }
+
+    /// Merges the newest runs where sizes ask for it.
+    fn compact(&mut self, runs: &mut Vec<Arc<Run>>) {
+        let from = runs.len() - alike(runs);
+        let sizes: Vec<u64> = runs[from..].iter().map(|run| run.records()).collect();
+        let from = from + merge_from(&sizes);
+        if runs.len() - from > 1 {
+            let merged = self.merge(&runs[from..]);
+            runs.truncate(from);
+            runs.push(Arc::new(merged));
+        }
+    }
+
+    /// One run of several that follow each other.
+    fn merge(&mut self, runs: &[Arc<Run>]) -> Run {
+        let (first, last) = (&runs[0], &runs[runs.len() - 1]);
+        let mut folded = Folded::default();
+        for run in runs {
+            folded.counts.merge(&run.counts);
+            folded.dead.extend_from_slice(&run.dead);
+        }
+        list_dead(&mut folded.dead, self.options.listed_max);
+        for (index, kernel) in self.folder.kernels().iter().enumerate() {
+            let partials: Option<Vec<_>> =
+                runs.iter().map(|run| run.views[index].as_ref().map(|view| &*view.partials)).collect();
+            folded.views.push(partials.map(|partials| kernel.merge(&partials)));
+        }
+        let span = Span { low: first.span.low.clone(), high: last.span.high.clone() };
+        self.run(span, folded)
+    }
+
+    /// Stops keeping views that failed or have reached their memory bound. Returns the most memory a view takes, or would take
+    /// if it were not stalled.
+    pub fn check_memory(&mut self) -> usize {
+        let mut most = 0;
+        for index in 0..self.views.len() {
+            let bytes: usize = self.all_runs().filter_map(|run| run.views[index].as_ref()).map(|view| view.bytes).sum();
+            let view = &mut self.views[index];
+            if view.status == Status::Kept && bytes > self.options.view_bytes_max {
+                tracing::warn!(view = view.name, bytes, "the view reached its memory bound and is stalled");
+                view.status = Status::Stalled;
+            }
+            most = most.max(if view.status == Status::Stalled { self.options.view_bytes_max } else { bytes });
+            if view.status != Status::Kept && bytes > 0 {
+                self.forget(index);
+            }
+        }
+        most
+    }
+
+    fn all_runs(&self) -> impl Iterator<Item = &Arc<Run>> {
+        self.base.runs.iter().chain(self.slices.iter().flatten())
+    }
+
+    /// Drops a view's partials everywhere.
+    fn forget(&mut self, view: usize) {
+        for run in self.base.runs.iter_mut().chain(self.slices.iter_mut().flatten()) {
+            Arc::make_mut(run).views[view] = None;
+        }
+    }
+
+    /// What readers are told about a view.
+    pub fn state(&self, index: usize) -> ViewState {
+        let view = &self.views[index];
+        let lacks = |run: &Arc<Run>| run.views[index].is_none();
+        match &view.status {
+            Status::Stalled => ViewState::Stalled,
+            Status::NotBuilt => ViewState::NotBuilt,
+            Status::Failed(reason) => ViewState::Failed(reason.clone()),
+            Status::Kept if !view.built && (!self.base.todo.is_empty() || self.base.runs.iter().any(lacks)) => {
+                ViewState::Building
+            }
+            Status::Kept if self.slices.iter().flatten().any(lacks) => ViewState::Building,
+            Status::Kept => ViewState::Ready,
+        }
+    }
+}
+
+/// What a pull did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulled {
+    pub some: bool,
+    pub more: bool,
+}
+
+/// How many of the last runs may be merged with each other: they follow each other and keep the same views.
+fn alike(runs: &[Arc<Run>]) -> usize {
+    let same = |a: &Run, b: &Run| {
+        let kept = a.views.iter().map(Option::is_some).eq(b.views.iter().map(Option::is_some));
+        kept && a.span.high == b.span.low
+    };
+    1 + runs.windows(2).rev().take_while(|pair| same(&pair[0], &pair[1])).count()
+}

@@ -1,0 +1,30 @@
+//! Bounds of the speed layer.
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds and batch sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpeedOptions {
+    /// Memory of one view's partials, in bytes; a view that reaches it is stalled.
+    pub view_bytes_max: usize,
+    /// At this share of `view_bytes_max`, in percent, an early batch run is asked for.
+    pub wants_batch_percent: u8,
+    /// Bytes of log that one step takes of one source at most.
+    pub step_bytes_max: usize,
+    /// Dead letters and rejected records that are listed per view or source; the counts are always exact.
+    pub listed_max: usize,
+}
+
+impl Default for SpeedOptions {
+    fn default() -> Self {
+        SpeedOptions { view_bytes_max: 512 << 20, wants_batch_percent: 75, step_bytes_max: 32 << 20, listed_max: 1000 }
+    }
+}
+
+impl SpeedOptions {
+    /// Bytes at which an early batch run is asked for.
+    pub fn wants_batch_bytes(&self) -> usize {
+        self.view_bytes_max / 100 * usize::from(self.wants_batch_percent)
+    }
+}

@@ -315,7 +315,7 @@ impl CorePlan<'_> {
             let at_key = keys.iter().position(|k| matches!(k, Key::Expr { expr, .. } if *expr == typed.expr));
             let index = at_key.unwrap_or(keys.len() + aggregates.len());
             if at_key.is_none() {
-                let taken = |name: &str| is_reserved(name) || aggregates.iter().any(|a| a.name == name);
+                let taken = |name: &str| is_reserved(name, false) || aggregates.iter().any(|a| a.name == name);
                 aggregates.push(AggregateCall {
                     name: unique(&unreserved(&item.name), &taken),
                     function: AggregateFunction::Only,
@@ -447,8 +447,9 @@ fn uses_beyond(expr: &Expr, width: usize) -> bool {
 }
 
 /// Names that stored columns of views cannot have.
-fn is_reserved(name: &str) -> bool {
-    [PARTITION_COLUMN, OFFSET_COLUMN, WINDOW_START_COLUMN, WINDOW_END_COLUMN].contains(&name)
+fn is_reserved(name: &str, windowed: bool) -> bool {
+    [PARTITION_COLUMN, OFFSET_COLUMN].contains(&name)
+        || (windowed && [WINDOW_START_COLUMN, WINDOW_END_COLUMN].contains(&name))
         || name.starts_with("_state_")
 }
 
@@ -459,18 +460,19 @@ fn unreserved(name: &str) -> String {
 /// The stored columns have the names of the `SELECT` list where they stand in it as they are.
 fn name_core_columns(core: &mut Core, output: &[(String, Expr, bool)]) {
     let first_aggregate = core.keys.len() + usize::from(core.window.is_some());
+    let windowed = core.window.is_some();
     let mut names: Vec<Option<String>> = vec![None; first_aggregate + core.aggregates.len()];
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for (name, expr, _) in output {
         let Expr::Column { index, .. } = expr else { continue };
-        if names[*index].is_none() && !is_reserved(name) && taken.insert(name.clone()) {
+        if names[*index].is_none() && !is_reserved(name, windowed) && taken.insert(name.clone()) {
             names[*index] = Some(name.clone());
         }
     }
     let mut settle = |given: Option<String>, proposed: &str| match given {
         Some(name) => name,
         None => {
-            let name = unique(&unreserved(proposed), &|n| is_reserved(n) || taken.contains(n));
+            let name = unique(&unreserved(proposed), &|n| is_reserved(n, windowed) || taken.contains(n));
             taken.insert(name.clone());
             name
         }

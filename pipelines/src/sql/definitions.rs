@@ -226,8 +226,8 @@ impl<'a> Planning<'a> {
         plain_view(create)?;
         given(&create.options, &[], "a derived view")?;
         let views = Views { registry: self.registry, sources: &self.catalog.sources, views: &self.catalog.views };
-        let query = with_column_names(create)?;
-        let tail: Rel = query::plan(views, &query, definition.span)?.rel;
+        let names: Vec<&ast::Ident> = create.columns.iter().map(|c| &c.name).collect();
+        let tail: Rel = query::plan(views, &create.query, definition.span)?.renamed(&names)?.rel;
         let schema = tail.schema().clone();
         let (name, sql) = (definition.name.clone(), definition.statement.to_string());
         Ok(View { name, core: None, fingerprint: String::new(), tail, schema, sql })

@@ -11,7 +11,6 @@ mod columns;
 pub mod core;
 pub mod decode;
 pub mod error;
-pub mod explain;
 pub mod expr;
 pub mod key;
 mod number;

@@ -1,0 +1,143 @@
+//! Reading views at one manifest.
+
+use std::sync::Arc;
+
+use polars::prelude::DataFrame;
+use rayon::prelude::*;
+use watershed_pipelines::{
+    key::{KeyBound, KeyFilter},
+    partial::{CoreKernel, Partials, TableLayout},
+    source::ViewCounts,
+};
+
+use crate::{
+    columns,
+    error::{BatchError, Result},
+    manifest::{Manifest, PartitionState, ViewState},
+    store::Store,
+    table::{prune::Wanted, read},
+};
+
+/// Reads views as a pinned manifest names them. Cheap to clone.
+///
+/// The files of a manifest that is no longer kept may be gone: an error for which [`BatchError::is_gone`] is true asks to pin
+/// a newer manifest.
+#[derive(Clone, Debug)]
+pub struct ViewReader {
+    store: Store,
+    manifest: Arc<Manifest>,
+}
+
+impl ViewReader {
+    /// A reader of this manifest.
+    pub fn new(store: Store, manifest: Arc<Manifest>) -> ViewReader {
+        ViewReader { store, manifest }
+    }
+
+    /// A reader of the newest manifest; `None` before the first batch run.
+    pub fn pin(store: &Store) -> Result<Option<ViewReader>> {
+        Ok(store.latest_manifest()?.map(|manifest| ViewReader::new(store.clone(), Arc::new(manifest))))
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The state of a view that was built from the definition with this fingerprint.
+    pub fn state(&self, view: &str, fingerprint: &str) -> Result<&ViewState> {
+        let manifest = self.manifest.number;
+        match self.manifest.views.get(view) {
+            Some(state) if state.fingerprint == fingerprint => Ok(state),
+            Some(_) => Err(BatchError::OtherDefinition { view: view.to_owned(), manifest }),
+            None => Err(BatchError::UnknownView { view: view.to_owned(), manifest }),
+        }
+    }
+
+    /// The partials that a query with `filter` (of the finished rows' keys) needs: those of every wanted key are there, others
+    /// may be. Counts are those of the whole view; rejected records are left out (see [`ViewReader::rejected`]).
+    pub fn read(&self, view: &str, fingerprint: &str, kernel: &CoreKernel, filter: &KeyFilter) -> Result<Partials> {
+        let state = self.state(view, fingerprint)?;
+        let filter = kernel.partials_filter(filter);
+        let partitions = kernel.partitions_of(&filter);
+        let wanted: Vec<(&String, &PartitionState)> =
+            state.partitions.iter().filter(|(name, _)| partitions.matches(name)).collect();
+        let parts: Vec<Partials> = wanted
+            .into_par_iter()
+            .map(|(_, partition)| {
+                let partials = read_files(&self.store, view, kernel, partition, &filter)?;
+                Ok(if filter.is_all() { partials } else { kernel.select(&partials, &filter) })
+            })
+            .collect::<Result<_>>()?;
+        let mut partials = merge(view, kernel, parts)?;
+        partials.counts = state.counts;
+        Ok(partials)
+    }
+
+    /// The partials of one partition of a view, whole and verified. Counts are zero.
+    pub fn read_partition(&self, view: &str, fingerprint: &str, kernel: &CoreKernel, name: &str) -> Result<Partials> {
+        match self.state(view, fingerprint)?.partitions.get(name) {
+            Some(partition) => read_files(&self.store, view, kernel, partition, &KeyFilter::all()),
+            None => Ok(kernel.empty()),
+        }
+    }
+
+    /// The view's rejected records: `_partition`, `_offset`, `column`, `reason`.
+    pub fn rejected(&self, view: &str) -> Result<DataFrame> {
+        let manifest = self.manifest.number;
+        let state = self.manifest.views.get(view);
+        let state = state.ok_or_else(|| BatchError::UnknownView { view: view.to_owned(), manifest })?;
+        let mut batches = Vec::new();
+        for file in &state.rejected {
+            for batch in read::batches(file, read::fetch(&self.store, file)?, None)? {
+                batches.push(batch?);
+            }
+        }
+        if batches.is_empty() {
+            batches.push(arrow_array::RecordBatch::new_empty(crate::run::rejected::schema()));
+        }
+        columns::from_arrow(&batches)
+    }
+}
+
+/// Merges partials; one is given back as it is.
+fn merge(view: &str, kernel: &CoreKernel, mut parts: Vec<Partials>) -> Result<Partials> {
+    match parts.len() {
+        0 => Ok(kernel.empty()),
+        1 => Ok(parts.remove(0)),
+        _ => kernel.merge(&parts.iter().collect::<Vec<_>>()).map_err(BatchError::pipeline(view)),
+    }
+}
+
+/// The partials in a partition's files; with a filter, at least those of the wanted keys.
+pub(crate) fn read_files(
+    store: &Store,
+    view: &str,
+    kernel: &CoreKernel,
+    partition: &PartitionState,
+    filter: &KeyFilter,
+) -> Result<Partials> {
+    let tables = kernel.tables();
+    if tables.len() != partition.files.len() {
+        let object = partition.files.first().map_or(view, |file| &file.path);
+        return Err(BatchError::damaged(
+            object,
+            format!("the manifest names {} tables, the view has {}", partition.files.len(), tables.len()),
+        ));
+    }
+    let mut frames = Vec::with_capacity(tables.len());
+    for (layout, file) in tables.iter().zip(&partition.files) {
+        frames.push(read::read_wanted(store, file, &wanted(layout, filter))?);
+    }
+    kernel.from_frames(frames, ViewCounts::default()).map_err(BatchError::pipeline(view))
+}
+
+/// The filter's bounds with the names of the columns in the file.
+fn wanted(layout: &TableLayout, filter: &KeyFilter) -> Vec<Wanted> {
+    layout.schema.fields[..layout.key_columns]
+        .iter()
+        .zip(&filter.columns)
+        .filter(|(_, bound)| !matches!(bound, KeyBound::Any))
+        .map(|(field, bound)| Wanted { column: field.name.clone(), bound: bound.clone() })
+        .collect()
+}

@@ -1,0 +1,307 @@
+//! Reading the records once: decoding, pushing into the views' builders, archiving; on all threads.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arrow_array::RecordBatch;
+use watershed_pipelines::{
+    decode::{ColumnSet, Decoded, Decoder, RawRecord},
+    partial::{Partials, PartialsBuilder, Rejected},
+    source::{SourceCounts, ViewCounts},
+};
+
+use super::{
+    options::BatchRun,
+    plan::{Item, Job, Origin, Plan},
+    scratch::{Scratch, Spilled},
+};
+use crate::{
+    archive::{self, ArchiveWriter, Archived, ArchivedRecord},
+    error::{BatchError, Result},
+};
+
+/// Bytes that are read from the log at a time.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// Partials of one view partition, of a part of the records.
+#[derive(Debug)]
+pub(super) enum Part {
+    Memory(Box<Partials>),
+    Scratch(Spilled),
+}
+
+/// What the scan gave one job.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    /// By view partition.
+    pub parts: BTreeMap<String, Vec<Part>>,
+    pub counts: ViewCounts,
+    pub rejected: Vec<Rejected>,
+}
+
+/// What the scan gave.
+pub(super) struct Scanned {
+    /// By job.
+    pub built: Vec<Built>,
+    /// By source: of the items that are counted.
+    pub counts: Vec<SourceCounts>,
+    /// By source and partition.
+    pub archived: BTreeMap<(usize, u32), Archived>,
+    pub records: u64,
+    pub bytes: u64,
+    pub spilled_runs: u64,
+}
+
+/// What the threads share.
+pub(super) struct Scan<'a> {
+    run: &'a BatchRun<'a>,
+    plan: &'a Plan,
+    scratch: &'a Scratch,
+    decoders: Vec<Decoder>,
+    /// The columns that are built, by source.
+    needed: Vec<ColumnSet>,
+    archives: BTreeMap<(usize, u32), ArchiveWriter>,
+    next_item: AtomicUsize,
+    failed: AtomicBool,
+    /// Memory of all builders, about.
+    memory_bytes: AtomicUsize,
+    built: Vec<Mutex<Built>>,
+    counts: Vec<Mutex<SourceCounts>>,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    spilled_runs: AtomicU64,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(run: &'a BatchRun<'a>, plan: &'a Plan, scratch: &'a Scratch, attempt: &str) -> Scan<'a> {
+        let mut expected: BTreeMap<(usize, u32), u64> = BTreeMap::new();
+        for item in plan.items.iter().filter(|item| item.archived.is_some()) {
+            *expected.entry((item.source, item.partition)).or_default() += item.to - item.from;
+        }
+        let archive = |((source, partition), rows): ((usize, u32), u64)| {
+            let of = &plan.sources[source];
+            let writer = ArchiveWriter::new(run.store, attempt, &of.source.name, partition, &of.previous, rows);
+            ((source, partition), writer)
+        };
+        Scan {
+            run,
+            plan,
+            scratch,
+            decoders: plan.sources.iter().map(|source| Decoder::new(&source.source)).collect(),
+            needed: (0..plan.sources.len()).map(|source| needed(plan, source)).collect(),
+            archives: expected.into_iter().map(archive).collect(),
+            next_item: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            memory_bytes: AtomicUsize::new(0),
+            built: plan.jobs.iter().map(|_| Mutex::default()).collect(),
+            counts: plan.sources.iter().map(|_| Mutex::default()).collect(),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            spilled_runs: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads all items on the threads of the pool.
+    pub(super) fn run(self, pool: &rayon::ThreadPool) -> Result<Scanned> {
+        let planned = self.plan.items.iter().map(|item| item.to - item.from).sum();
+        self.run.options.progress.records_planned(planned);
+        let outcomes = pool.broadcast(|_| {
+            let outcome = Worker::new(&self).run();
+            if outcome.is_err() {
+                self.failed.store(true, Ordering::SeqCst);
+                self.archives.values().for_each(ArchiveWriter::abort);
+            }
+            outcome
+        });
+        let mut first = Ok(());
+        for outcome in outcomes {
+            match (&first, outcome) {
+                // "Stopped" is what a thread says that another's failure stopped.
+                (Ok(()) | Err(BatchError::Stopped), Err(error)) => first = Err(error),
+                _ => {}
+            }
+        }
+        first?;
+        let mut archived = BTreeMap::new();
+        for (key, writer) in self.archives {
+            archived.insert(key, writer.finish()?);
+        }
+        let inner = |mutex: Mutex<Built>| mutex.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Scanned {
+            built: self.built.into_iter().map(inner).collect(),
+            counts: self.counts.into_iter().map(|c| c.into_inner().unwrap_or_else(PoisonError::into_inner)).collect(),
+            archived,
+            records: self.records.into_inner(),
+            bytes: self.bytes.into_inner(),
+            spilled_runs: self.spilled_runs.into_inner(),
+        })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.run.options.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// One thread's builders.
+struct Worker<'a> {
+    scan: &'a Scan<'a>,
+    builders: Vec<Option<PartialsBuilder>>,
+    /// What of the shared count is this thread's.
+    memory_bytes: usize,
+}
+
+impl<'a> Worker<'a> {
+    fn new(scan: &'a Scan<'a>) -> Worker<'a> {
+        Worker { scan, builders: scan.plan.jobs.iter().map(|_| None).collect(), memory_bytes: 0 }
+    }
+
+    fn run(mut self) -> Result<()> {
+        loop {
+            if self.scan.is_stopped() {
+                return Err(BatchError::Stopped);
+            }
+            let Some(item) = self.scan.plan.items.get(self.scan.next_item.fetch_add(1, Ordering::Relaxed)) else {
+                break;
+            };
+            self.read(item)?;
+            self.account();
+            if self.scan.memory_bytes.load(Ordering::Relaxed) > self.scan.run.options.memory_bytes_max {
+                self.flush(true)?;
+            }
+        }
+        self.flush(false)
+    }
+
+    /// Tells the others how much memory this thread's builders take.
+    fn account(&mut self) {
+        let now: usize = self.builders.iter().flatten().map(PartialsBuilder::memory_bytes).sum();
+        self.scan.memory_bytes.fetch_add(now, Ordering::Relaxed);
+        self.scan.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+        self.memory_bytes = now;
+    }
+
+    fn read(&mut self, item: &Item) -> Result<()> {
+        let mut batches = Vec::new();
+        let name = &self.scan.plan.sources[item.source].source.name;
+        match &item.origin {
+            Origin::Log => {
+                let mut at = item.from;
+                while at < item.to {
+                    let chunk = self.scan.run.log.read(name, item.partition, at, item.to, CHUNK_BYTES)?;
+                    let records: Vec<ArchivedRecord<'_>> = chunk
+                        .iter()
+                        .map(|record| ArchivedRecord {
+                            offset: record.offset,
+                            append_time_micros: record.append_time_micros,
+                            key: record.key,
+                            payload: record.payload,
+                        })
+                        .collect();
+                    if records.is_empty() {
+                        return Err(BatchError::MovedBack {
+                            what: "the log's head",
+                            from: format!("{name}/{}: {}", item.partition, item.to),
+                            to: at.to_string(),
+                        });
+                    }
+                    batches.extend(self.push(item, &records)?);
+                    at = chunk.next_offset();
+                }
+            }
+            Origin::Archive(file) => {
+                for batch in archive::records_of(self.scan.run.store, file)? {
+                    let batch = batch?;
+                    let records: Vec<ArchivedRecord<'_>> = archive::records_in(&batch)
+                        .into_iter()
+                        .flatten()
+                        .filter(|record| item.from <= record.offset && record.offset < item.to)
+                        .collect();
+                    batches.extend(self.push(item, &records)?);
+                }
+            }
+        }
+        match (item.archived, self.scan.archives.get(&(item.source, item.partition))) {
+            (Some(number), Some(writer)) => writer.add(number, batches),
+            _ => Ok(()),
+        }
+    }
+
+    /// Decodes records and gives them to the builders; gives the batch for the archive, if they are to be archived.
+    fn push(&mut self, item: &Item, records: &[ArchivedRecord<'_>]) -> Result<Option<RecordBatch>> {
+        let plan = self.scan.plan;
+        let source = &plan.sources[item.source].source;
+        let raw = records.iter().map(|record| RawRecord {
+            offset: record.offset,
+            append_time_micros: record.append_time_micros,
+            payload: record.payload,
+        });
+        let needed = &self.scan.needed[item.source];
+        let decoded: Decoded = self.scan.decoders[item.source].decode(item.partition, raw, needed);
+        for &job in &*item.jobs {
+            let Job { kernel, view, .. } = &plan.jobs[job];
+            let builder = self.builders[job].get_or_insert_with(|| kernel.builder());
+            builder.push(&decoded.batch).map_err(BatchError::pipeline(view))?;
+        }
+        if item.counted {
+            let mut counts = self.scan.counts[item.source].lock().unwrap_or_else(PoisonError::into_inner);
+            counts.merge(&decoded.counts);
+        }
+        let bytes = records.iter().map(|record| record.payload.len() as u64).sum();
+        self.scan.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.scan.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.scan.run.options.progress.records_decoded(records.len() as u64, bytes);
+        if item.archived.is_none() {
+            return Ok(None);
+        }
+        let declared: Vec<String> = source.schema.fields.iter().map(|field| field.name.clone()).collect();
+        let dead: Vec<(u64, &str)> = decoded.dead.iter().map(|dead| (dead.offset, dead.reason.as_str())).collect();
+        archive::batch(item.partition, records, &decoded.batch.frame, &declared, &dead).map(Some)
+    }
+
+    /// Hands over what the builders have: as sorted runs in the scratch directory, or in memory.
+    fn flush(&mut self, spill: bool) -> Result<()> {
+        for (i, builder) in self.builders.iter_mut().enumerate() {
+            let Some(builder) = builder.take() else { continue };
+            let Job { kernel, view, .. } = &self.scan.plan.jobs[i];
+            let mut partials = builder.finish();
+            let (counts, rejected) = (partials.counts, std::mem::take(&mut partials.rejected));
+            let mut parts = Vec::new();
+            for (name, part) in kernel.split(partials).map_err(BatchError::pipeline(view))? {
+                if spill {
+                    let (run, bytes) = self.scan.scratch.write(kernel, view, &part)?;
+                    self.scan.spilled_runs.fetch_add(1, Ordering::Relaxed);
+                    self.scan.run.options.progress.spilled(bytes);
+                    parts.push((name, Part::Scratch(run)));
+                } else {
+                    parts.push((name, Part::Memory(Box::new(part))));
+                }
+            }
+            let mut built = self.scan.built[i].lock().unwrap_or_else(PoisonError::into_inner);
+            built.counts.merge(&counts);
+            built.rejected.extend(rejected);
+            for (name, part) in parts {
+                built.parts.entry(name).or_default().push(part);
+            }
+        }
+        self.account();
+        Ok(())
+    }
+}
+
+/// The columns of a source that the views need; all of them, if records are archived.
+fn needed(plan: &Plan, source: usize) -> ColumnSet {
+    let of = &plan.sources[source].source;
+    if plan.items.iter().any(|item| item.source == source && item.archived.is_some()) {
+        return ColumnSet::all(of);
+    }
+    let mut needed = ColumnSet::none();
+    for job in plan.jobs.iter().filter(|job| job.source == source) {
+        needed.union(&job.kernel.columns_needed());
+    }
+    needed
+}

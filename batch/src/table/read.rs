@@ -1,0 +1,197 @@
+//! Reading a table, whole or the pages that may hold wanted keys.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path as ObjectPath;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        async_reader::ParquetRecordBatchStreamBuilder,
+    },
+    errors::ParquetError,
+    file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
+};
+use polars::prelude::DataFrame;
+
+use super::{
+    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY,
+    prune::{self, Wanted},
+    tails::Tail,
+    verified::{BlockDamaged, VerifiedReader},
+};
+use crate::{
+    columns,
+    error::{BatchError, Result},
+    manifest::StoredFile,
+    store::Store,
+};
+
+/// Files up to this length are read whole: one request instead of several.
+const WHOLE_BYTES: u64 = 128 << 10;
+/// Rows of a batch.
+const BATCH_ROWS: usize = 64 << 10;
+
+/// The whole table.
+pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
+    let batches: Result<Vec<RecordBatch>> = batches(file, fetch(store, file)?, None)?.collect();
+    columns::from_arrow(&batches?)
+}
+
+/// The rows of every page that may hold a wanted key: no wanted row is left out.
+pub(crate) fn read_wanted(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<DataFrame> {
+    if wanted.is_empty() || file.bytes <= WHOLE_BYTES {
+        return read(store, file);
+    }
+    let tail = tail(store, file)?;
+    let location = ObjectPath::parse(&file.path).map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;
+    let (wanted, body_bytes) = (wanted.to_vec(), file.bytes - file.tail_bytes);
+    let read = store.wait(|objects| read_pages(VerifiedReader { objects, location, body_bytes, tail }, wanted))?;
+    columns::from_arrow(&read.map_err(|error| reading(file, error))?)
+}
+
+/// The whole object, checked.
+pub(crate) fn fetch(store: &Store, file: &StoredFile) -> Result<Bytes> {
+    let bytes = store.get(&file.path)?;
+    if bytes.len() as u64 != file.bytes {
+        let reason = format!("has {} bytes, {} were written", bytes.len(), file.bytes);
+        return Err(BatchError::damaged(&file.path, reason));
+    }
+    if blake3::hash(&bytes).to_hex().as_str() != file.checksum {
+        return Err(BatchError::damaged(&file.path, "the checksum does not match"));
+    }
+    Ok(bytes)
+}
+
+/// The batches of a fetched file; of the columns named only, if any are.
+pub(crate) fn batches(
+    file: &StoredFile,
+    bytes: Bytes,
+    columns: Option<&[&str]>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| reading(file, error))?;
+    check_format(file, builder.metadata())?;
+    let mask = match columns {
+        Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
+        None => ProjectionMask::all(),
+    };
+    // A table without rows still has columns.
+    let schema = Arc::clone(builder.schema());
+    let empty = (file.rows == 0 && columns.is_none()).then(|| Ok(RecordBatch::new_empty(schema)));
+    let reader =
+        builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| reading(file, error))?;
+    let file = file.clone();
+    let batches = reader.map(move |batch| batch.map_err(|error| BatchError::damaged(&file.path, error.to_string())));
+    Ok(empty.into_iter().chain(batches))
+}
+
+/// The file's footer and page indexes, from the cache or the store.
+fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
+    if let Some(tail) = store.tails().get(&file.path) {
+        return Ok(tail);
+    }
+    let start = file.bytes.checked_sub(file.tail_bytes);
+    let start = start.ok_or_else(|| BatchError::damaged(&file.path, "the tail is longer than the file"))?;
+    let mut parts = store.get_ranges(&file.path, vec![start..file.bytes])?;
+    let bytes = parts.pop().unwrap_or_default();
+    if blake3::hash(&bytes).to_hex().as_str() != file.tail_checksum {
+        return Err(BatchError::damaged(&file.path, "the tail's checksum does not match"));
+    }
+    let length = bytes.len();
+    let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    reader.try_parse_sized(&bytes, file.bytes).map_err(|error| reading(file, error))?;
+    let metadata = reader.finish().map_err(|error| reading(file, error))?;
+    check_format(file, &metadata)?;
+    let blocks = blocks(&metadata).ok_or_else(|| BatchError::damaged(&file.path, "the block checksums are missing"))?;
+    if blocks.len() as u64 != start.div_ceil(BLOCK_BYTES) {
+        return Err(BatchError::damaged(&file.path, "the block checksums do not cover the file"));
+    }
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+        .map_err(|error| reading(file, error))?;
+    let tail = Arc::new(Tail { metadata, blocks, bytes: length });
+    store.tails().keep(&file.path, &tail);
+    Ok(tail)
+}
+
+async fn read_pages(reader: VerifiedReader, wanted: Vec<Wanted>) -> Result<Vec<RecordBatch>, ParquetError> {
+    let tail = Arc::clone(&reader.tail);
+    let metadata = &tail.metadata;
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata.clone());
+    let mut groups = Vec::new();
+    for group in prune::row_groups(metadata, &wanted)? {
+        // Pages first: they are in memory. A bloom filter costs a request.
+        let pages = prune::rows(metadata, &[group], &wanted)?;
+        if pages.is_none_or(|pages| pages.selects_any()) && blooms_allow(&mut builder, metadata, group, &wanted).await?
+        {
+            groups.push(group);
+        }
+    }
+    let selection = prune::rows(metadata, &groups, &wanted)?;
+    let mut builder = builder.with_row_groups(groups).with_batch_size(BATCH_ROWS);
+    if let Some(selection) = selection {
+        builder = builder.with_row_selection(selection);
+    }
+    let mut batches: Vec<RecordBatch> = builder.build()?.try_collect().await?;
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(Arc::clone(metadata.schema())));
+    }
+    Ok(batches)
+}
+
+async fn blooms_allow(
+    builder: &mut ParquetRecordBatchStreamBuilder<VerifiedReader>,
+    metadata: &ArrowReaderMetadata,
+    group: usize,
+    wanted: &[Wanted],
+) -> Result<bool, ParquetError> {
+    for wanted in wanted {
+        let Some(column) = prune::bloom_column(metadata, wanted) else { continue };
+        if let Some(filter) = builder.get_row_group_column_bloom_filter(group, column).await?
+            && !prune::bloom_allows(metadata, wanted, &filter)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn check_format(file: &StoredFile, metadata: &ParquetMetaData) -> Result<()> {
+    let found = metadata_value(metadata, FORMAT_KEY).unwrap_or("none");
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(BatchError::Format { object: file.path.clone(), found: found.to_owned(), expected: FORMAT })
+}
+
+fn metadata_value<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    metadata.file_metadata().key_value_metadata()?.iter().find(|kv| kv.key == key)?.value.as_deref()
+}
+
+fn blocks(metadata: &ParquetMetaData) -> Option<Vec<u32>> {
+    let hex = metadata_value(metadata, BLOCKS_KEY)?.as_bytes();
+    let (blocks, rest) = hex.as_chunks::<8>();
+    if !rest.is_empty() {
+        return None;
+    }
+    blocks
+        .iter()
+        .map(|block| u32::from_str_radix(std::str::from_utf8(block).ok()?, 16).ok().map(u32::swap_bytes))
+        .collect()
+}
+
+/// The error of a Parquet reader: of the store, damage, or both's words in the reader's.
+fn reading(file: &StoredFile, error: ParquetError) -> BatchError {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+            Ok(error) => BatchError::store("read", &file.path)(*error),
+            Err(inner) => match inner.downcast::<BlockDamaged>() {
+                Ok(damaged) => BatchError::damaged(&file.path, damaged.to_string()),
+                Err(inner) => BatchError::damaged(&file.path, inner.to_string()),
+            },
+        },
+        other => BatchError::damaged(&file.path, other.to_string()),
+    }
+}

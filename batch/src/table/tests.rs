@@ -1,0 +1,133 @@
+//! Tables round trip, lookups read little, and damage is found.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use polars::prelude::*;
+use watershed_pipelines::{key::KeyBound, types::Value};
+
+use super::{
+    prune::Wanted,
+    read,
+    write::{EncodedTable, TableSpec},
+};
+use crate::{
+    columns,
+    error::BatchError,
+    manifest::StoredFile,
+    store::Store,
+    testing::{Counting, Counts},
+};
+
+fn spec() -> TableSpec {
+    TableSpec { name: "v/groups".to_owned(), fingerprint: "f".to_owned(), key_columns: 2 }
+}
+
+/// `keys` cards with `each` minutes each, sorted.
+fn frame(keys: usize, each: usize) -> DataFrame {
+    let rows = keys * each;
+    let card: Vec<String> = (0..rows).map(|i| format!("card-{:07}", i / each)).collect();
+    let start: Vec<i64> = (0..rows).map(|i| (i % each) as i64 * 60_000_000).collect();
+    let start = Int64Chunked::from_slice("window_start".into(), &start).into_series();
+    // Hard to compress, so that files have a realistic size.
+    let noise = |i: u64| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20) as i64;
+    let total: Vec<i64> = (0..rows).map(|i| noise(i as u64)).collect();
+    let state: Vec<Vec<u8>> = (0..rows).map(|i| noise(i as u64 * 3 + 1).to_le_bytes().to_vec()).collect();
+    let columns = vec![
+        Column::new("card".into(), card),
+        start.cast(&DataType::Datetime(TimeUnit::Microseconds, None)).unwrap().into(),
+        Column::new("total".into(), total),
+        BinaryChunked::from_slice("_state_total".into(), &state).into_series().into(),
+    ];
+    DataFrame::new(rows, columns).unwrap()
+}
+
+fn stored(frame: &DataFrame) -> (Store, Arc<Counts>, StoredFile) {
+    let counting = Counting::new(Arc::new(InMemory::new()));
+    let counts = Arc::clone(&counting.counts);
+    let store = Store::with_object_store(Arc::new(counting)).unwrap();
+    let table = EncodedTable::encode(&spec(), &columns::to_arrow(frame).unwrap()).unwrap();
+    let file = table.put(&store, "data/x.parquet".to_owned()).unwrap();
+    counts.reset();
+    (store, counts, file)
+}
+
+fn card(name: &str) -> Wanted {
+    Wanted { column: "card".to_owned(), bound: KeyBound::In(vec![Value::Text(name.to_owned())]) }
+}
+
+#[test]
+fn tables_come_back() {
+    for rows in [0, 1, 5000] {
+        let frame = frame(rows, 1);
+        let (store, _, file) = stored(&frame);
+        assert_eq!(file.rows, rows as u64);
+        assert!(read::read(&store, &file).unwrap().equals_missing(&frame));
+    }
+}
+
+#[test]
+fn a_lookup_reads_little_and_finds_all() {
+    let frame = frame(40_000, 10);
+    let (store, counts, file) = stored(&frame);
+    let wanted = [card("card-0023456")];
+    let found = read::read_wanted(&store, &file, &wanted).unwrap();
+    let mask = found.column("card").unwrap().str().unwrap().equal("card-0023456");
+    assert_eq!(found.filter(&mask).unwrap().height(), 10);
+    assert!(found.height() <= 2 * 4096, "{} rows", found.height());
+    let (first, bytes) = (counts.bytes(), file.bytes);
+    assert!(first * 5 < bytes, "read {first} of {bytes} bytes");
+    // The footer is in memory now.
+    counts.reset();
+    read::read_wanted(&store, &file, &wanted).unwrap();
+    assert!(counts.bytes() < first && counts.bytes() * 8 < bytes, "read {} of {bytes} bytes", counts.bytes());
+    assert!(counts.requests() <= 4, "{} requests", counts.requests());
+}
+
+#[test]
+fn a_key_that_is_not_there_costs_a_bloom_filter_at_most() {
+    let frame = frame(40_000, 10);
+    let (store, counts, file) = stored(&frame);
+    // Between two keys: statistics do not exclude it.
+    let found = read::read_wanted(&store, &file, &[card("card-0023456x")]).unwrap();
+    assert_eq!((found.height(), found.width()), (0, 4));
+    assert!(counts.bytes() * 5 < file.bytes, "read {} of {} bytes", counts.bytes(), file.bytes);
+    // Outside all of them: nothing but the footer, which is in memory.
+    counts.reset();
+    assert_eq!(read::read_wanted(&store, &file, &[card("x")]).unwrap().height(), 0);
+    assert_eq!(counts.requests(), 0);
+}
+
+#[test]
+fn every_flipped_byte_that_is_read_is_found() {
+    let frame = frame(20_000, 2);
+    let (store, _, file) = stored(&frame);
+    let bytes = store.get(&file.path).unwrap();
+    let wanted = [card("card-0012345")];
+    let good = read::read_wanted(&store, &file, &wanted).unwrap();
+    let mut found = 0;
+    for at in (0..bytes.len()).step_by(bytes.len() / 97) {
+        let mut bad = bytes.to_vec();
+        bad[at] ^= 0x10;
+        let store = Store::with_object_store(Arc::new(InMemory::new())).unwrap();
+        store.put(&file.path, bad.into()).unwrap();
+        assert!(matches!(read::read(&store, &file), Err(BatchError::Damaged { .. })), "byte {at}");
+        match read::read_wanted(&store, &file, &wanted) {
+            Ok(frame) => assert!(frame.equals_missing(&good), "byte {at}"),
+            Err(BatchError::Damaged { object, .. }) => {
+                assert_eq!(object, file.path);
+                found += 1;
+            }
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn a_file_that_is_gone_says_so() {
+    let (store, _, file) = stored(&frame(40_000, 2));
+    store.delete(vec![file.path.clone()]).unwrap();
+    assert!(read::read(&store, &file).unwrap_err().is_gone());
+    assert!(read::read_wanted(&store, &file, &[card("a")]).unwrap_err().is_gone());
+}

@@ -11,6 +11,7 @@ mod columns;
 pub mod core;
 pub mod decode;
 pub mod error;
+pub mod explain;
 pub mod expr;
 pub mod key;
 mod number;

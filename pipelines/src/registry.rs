@@ -64,4 +64,9 @@ impl Registry {
     pub fn get(&self, name: &str) -> Option<&Arc<ScalarFunction>> {
         self.functions.get(&name.to_lowercase())
     }
+
+    /// The names of all functions, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
 }

@@ -1,14 +1,34 @@
 //! Definitions and queries in SQL: parsed by `sqlparser`, planned into the typed plan of this crate.
 
+mod aggregate;
+mod builtin;
+mod coerce;
+mod core;
+mod datetime;
+mod ddl;
+mod definitions;
 mod diagnostic;
+mod expression;
+mod fingerprint;
+mod from;
+mod function;
+mod literal;
+mod name;
+mod operator;
+mod option;
+mod parse;
+mod pushdown;
+mod query;
+mod ranking;
+mod reduction;
+mod relation;
+mod scope;
+mod select;
+mod tail;
+mod window;
 
+pub(crate) use definitions::{plan as plan_definitions, plan_query};
 pub use diagnostic::render;
-
-use crate::{
-    catalog::{Catalog, Query},
-    error::Diagnostic,
-    registry::Registry,
-};
 
 /// The meaning of everything that a fingerprint covers: kernels, time-zone data, sketch seeds, key encoding. Raised when one
 /// of them changes, so that stored partials of another meaning are never merged with new ones.
@@ -30,16 +50,5 @@ impl SqlFile {
     }
 }
 
-pub(crate) fn plan_definitions(_files: &[SqlFile], _registry: &Registry) -> Result<Catalog, Vec<Diagnostic>> {
-    Ok(Catalog::default())
-}
-
-pub(crate) fn plan_query(_catalog: &Catalog, sql: &str, _registry: &Registry) -> Result<Query, Diagnostic> {
-    Err(Diagnostic {
-        message: "queries are not planned yet".to_owned(),
-        file: "query".to_owned(),
-        span: 0..sql.len(),
-        label: String::new(),
-        help: None,
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! From text to statements. Each statement is parsed on its own, so that one mistake does not hide the others.
+
+use std::ops::ControlFlow;
+
+use sqlparser::{
+    ast::{Expr, Statement, Visit, Visitor},
+    dialect::PostgreSqlDialect,
+    parser::{Parser, ParserError},
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
+};
+
+use super::diagnostic::{Mistake, Planned};
+
+/// Operators nested deeper than this are refused: everything downstream recurses over expressions.
+const MAX_DEPTH: usize = 128;
+/// A statement's tokens at most (the parser builds chains of operators without counting their depth).
+const MAX_TOKENS: usize = 20_000;
+
+/// A parsed statement and its place.
+pub(crate) struct Parsed {
+    pub(crate) statement: Statement,
+    pub(crate) span: Span,
+}
+
+/// All statements of a text, each with its mistake.
+pub(crate) fn parse(text: &str) -> Vec<Planned<Parsed>> {
+    let dialect = PostgreSqlDialect {};
+    let tokens = match Tokenizer::new(&dialect, text).tokenize_with_location() {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let at = Span::new(error.location, after(error.location));
+            return vec![Err(Mistake::new(at, decapitalise(&error.message)).label("cannot be read"))];
+        }
+    };
+    tokens
+        .split(|t| t.token == Token::SemiColon)
+        .map(|statement| {
+            statement.iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).cloned().collect()
+        })
+        .filter(|statement: &Vec<_>| !statement.is_empty())
+        .map(|statement| parse_statement(&dialect, statement))
+        .collect()
+}
+
+fn parse_statement(dialect: &PostgreSqlDialect, tokens: Vec<TokenWithSpan>) -> Planned<Parsed> {
+    let span = tokens.first().map_or(Span::empty(), |t| t.span).union(&tokens.last().map_or(Span::empty(), |t| t.span));
+    if tokens.len() > MAX_TOKENS {
+        return Err(Mistake::new(span, format!("the statement has more than {MAX_TOKENS} words and signs"))
+            .help("split it into several views"));
+    }
+    let mut parser = Parser::new(dialect).with_tokens_with_locations(without_table_keyword(tokens));
+    let statement = parser.parse_statement().map_err(|error| parser_mistake(&error, span))?;
+    let rest = parser.peek_token();
+    if rest.token != Token::EOF {
+        return Err(Mistake::new(rest.span, format!("expected the end of the statement, found `{rest}`"))
+            .label("not expected here")
+            .help("statements are separated by `;`"));
+    }
+    let mut depth = Depth::default();
+    let _ = statement.visit(&mut depth);
+    if depth.deepest > MAX_DEPTH {
+        return Err(Mistake::new(span, format!("an expression is nested more than {MAX_DEPTH} operators deep"))
+            .help("write long chains of `OR` as `IN (…)`, or split the expression over several views"));
+    }
+    Ok(Parsed { statement, span })
+}
+
+/// Flink writes `TUMBLE(TABLE payments, …)`: the keyword says nothing, and the parser does not know it.
+fn without_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let word = |t: &TokenWithSpan, wanted: &[&str]| matches!(&t.token, Token::Word(w) if w.quote_style.is_none() && wanted.iter().any(|n| w.value.eq_ignore_ascii_case(n)));
+    let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let in_window = matches!(kept.as_slice(), [.., name, open]
+            if open.token == Token::LParen && word(name, &["tumble", "hop", "session", "cumulate"]));
+        if !(in_window && word(&token, &["table"])) {
+            kept.push(token);
+        }
+    }
+    kept
+}
+
+fn parser_mistake(error: &ParserError, statement: Span) -> Box<Mistake> {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return Mistake::new(statement, "the statement is nested too deeply").help("split it into several views");
+        }
+    };
+    let (text, location) = split_location(text);
+    let end = Span::new(statement.end, after(statement.end));
+    let at = location.map_or(end, |l| Span::new(l, after(l)));
+    let Some((expected, found)) = text.strip_prefix("Expected: ").and_then(|t| t.split_once(", found: ")) else {
+        return Mistake::new(at, decapitalise(text)).label("here");
+    };
+    if found == "EOF" {
+        return Mistake::new(end, format!("expected {expected}, found the end of the statement")).label("it ends here");
+    }
+    let width = u64::try_from(found.chars().count()).unwrap_or(1);
+    let at = location.map_or(end, |l| Span::new(l, Location::new(l.line, l.column + width)));
+    Mistake::new(at, format!("expected {expected}, found `{found}`")).label("not expected here")
+}
+
+/// The parser appends the place to its messages.
+fn split_location(text: &str) -> (&str, Option<Location>) {
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let location = place
+        .split_once(", Column: ")
+        .and_then(|(line, column)| Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?)));
+    (message, location)
+}
+
+fn after(location: Location) -> Location {
+    Location::new(location.line, location.column + 1)
+}
+
+fn decapitalise(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[derive(Default)]
+struct Depth {
+    now: usize,
+    deepest: usize,
+}
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.now += 1;
+        self.deepest = self.deepest.max(self.now);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.now -= 1;
+        ControlFlow::Continue(())
+    }
+}

@@ -2,6 +2,8 @@
 
 mod encoding;
 mod range;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -348,3 +348,132 @@ impl DoubleSquares {
         self.wide.as_ref().map_or(0, |_| size_of::<WideSquares>())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_bigint::{BigInt, Sign};
+    use num_traits::Zero;
+    use proptest::{prelude::*, sample::select};
+
+    fn doubles() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("finite", |x| x.is_finite()),
+            -1000.0..1000.0,
+            select(vec![
+                0.1,
+                -0.1,
+                1e308,
+                -1e308,
+                f64::MAX,
+                5e-324,
+                -5e-324,
+                0.0,
+                -0.0,
+                1e15,
+                1e22,
+                2f64.powi(52),
+                1e-8
+            ]),
+        ]
+    }
+
+    /// In units of 2^LEAST.
+    fn big(x: f64) -> BigInt {
+        let (mantissa, position) = parts(x);
+        BigInt::from_biguint(if x < 0.0 { Sign::Minus } else { Sign::Plus }, BigUint::from(mantissa) << position)
+    }
+
+    fn value(total: &Dyadic, least: i32) -> BigInt {
+        let sign = if total.negative { Sign::Minus } else { Sign::Plus };
+        if total.magnitude.is_zero() {
+            return BigInt::zero();
+        }
+        let total = total.clone().normalised();
+        BigInt::from_biguint(sign, total.magnitude << (total.exponent - least) as u32)
+    }
+
+    fn encoded(sum: &ExactDouble) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        sum.encode(&mut bytes);
+        bytes
+    }
+
+    fn sum(values: &[f64]) -> ExactDouble {
+        let mut sum = ExactDouble::default();
+        values.iter().for_each(|x| sum.add(*x));
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_exact(values in prop::collection::vec(doubles(), 0..60), at in 0usize..60) {
+            let expected: BigInt = values.iter().map(|x| big(*x)).sum();
+            let all = sum(&values);
+            prop_assert_eq!(value(&all.total(), LEAST), expected);
+            prop_assert_eq!(all.round().to_bits(), all.total().round().to_bits());
+            // Neither the order nor the way taken shows.
+            let (left, right) = values.split_at(at.min(values.len()));
+            let mut merged = sum(right);
+            merged.merge(&sum(left));
+            prop_assert_eq!(encoded(&merged), encoded(&all));
+            let mut wide = ExactDouble::default();
+            values.iter().rev().for_each(|x| {
+                wide.flags |= SOME;
+                wide.add_wide(*x);
+            });
+            prop_assert_eq!(encoded(&wide), encoded(&all));
+            let back = ExactDouble::decode(&encoded(&all)).unwrap();
+            prop_assert_eq!(encoded(&back), encoded(&all));
+        }
+
+        #[test]
+        fn squares_are_exact(values in prop::collection::vec(doubles(), 0..60)) {
+            let expected: BigInt = values.iter().map(|x| big(*x) * big(*x)).sum();
+            let mut squares = DoubleSquares::default();
+            values.iter().for_each(|x| squares.add(*x));
+            prop_assert_eq!(value(&squares.total(), 2 * LEAST), expected);
+            let back = DoubleSquares::of(squares.total().normalised()).unwrap();
+            prop_assert_eq!(back.total().normalised(), squares.total().normalised());
+        }
+
+        #[test]
+        fn fixed_point_is_exact(x in doubles()) {
+            if let Some(fixed) = to_fixed(x) {
+                prop_assert_eq!(fixed as f64 * 2f64.powi(-FRACTION), x);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_never_change() {
+        for (values, bytes) in [
+            (vec![], "00"),
+            (vec![0.0], "0100000000"),
+            (vec![0.5, 1.0], "01ffff010003"),
+            (vec![-3.0], "010000018003"),
+            (vec![f64::INFINITY, f64::NAN, 4.0], "0b0200010001"),
+            (vec![1e308, -1e308], "0100000000"),
+            (vec![5e-324], "01cefb010001"),
+        ] {
+            let hex: String = encoded(&sum(&values)).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(hex, bytes, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn edges_of_the_range() {
+        assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]).round(), f64::MAX);
+        assert_eq!(sum(&[f64::MAX, f64::MAX]).round(), f64::INFINITY);
+        assert_eq!(sum(&[1e16, 1.0, -1e16]).round(), 1.0);
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).round().is_nan());
+        assert_eq!(sum(&[-0.0]).round().to_bits(), 0);
+        // Digits are carried over before they overflow.
+        let mut wide = WideSum::new();
+        (0..3).for_each(|_| {
+            wide.additions = ADDITIONS_MAX;
+            wide.add(u64::MAX, 5, true);
+        });
+        assert_eq!(wide.total(), (true, (BigUint::from(u64::MAX) * 3u8) << 5));
+    }
+}

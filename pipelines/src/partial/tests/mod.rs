@@ -1,0 +1,8 @@
+//! What partials promise, for random records, splits, merges and windows.
+
+mod fixtures;
+mod hopping;
+mod order;
+mod selection;
+mod small;
+mod storage;

@@ -1,5 +1,5 @@
-//! Prints how many records a core reduces per second on one thread: `cargo run -p watershed -p watershed-pipelines --example
-//! reduce_rate`.
+//! Prints how many records a core reduces per second on one thread:
+//! `cargo run -p watershed -p watershed-pipelines --example reduce_rate`.
 
 use std::{error::Error, io::Write, sync::Arc, time::Instant};
 
@@ -85,14 +85,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     let batches = batches()?;
     let minute = 60_000_000;
-    let window = |size, slide| Window {
-        time: 0,
-        unit: WindowUnit::Micros,
-        size,
-        slide,
-        offset_micros: 0,
-        time_zone: None,
-    };
+    let window =
+        |size, slide| Window { time: 0, unit: WindowUnit::Micros, size, slide, offset_micros: 0, time_zone: None };
     let sum_of_decimals = Type::Decimal { precision: 38, scale: 2 };
     let money = [
         ("n", F::CountStar, None, Type::BigInt),

@@ -16,6 +16,8 @@ mod layer;
 mod options;
 mod run;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Result, SpeedError};
 pub use layer::{Built, SpeedLayer, replay};

@@ -6,6 +6,8 @@ mod evaluate;
 mod execute;
 mod join;
 mod sort;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -12,14 +12,13 @@ use crate::aggregate::{
     accumulator::{Cell, take_bytes},
     integer_sum::SquareSum,
     rounding::Dyadic,
+    wide::{Wide, WideSquares, WideSum},
 };
 
 /// Steps of the fixed-point part are 2^-FRACTION.
 const FRACTION: i32 = 74;
 /// Exponent of the least bit of a double.
 const LEAST: i32 = -1074;
-/// A wide digit can take so many additions before it is carried over.
-const ADDITIONS_MAX: u32 = 1 << 30;
 
 const SOME: u8 = 1;
 const POSITIVE_INFINITY: u8 = 2;
@@ -50,94 +49,6 @@ fn parts(x: f64) -> (u64, u32) {
     let power = (x.to_bits() >> 52 & 0x7ff) as u32;
     let fraction = x.to_bits() & ((1 << 52) - 1);
     if power == 0 { (fraction, 0) } else { (fraction | 1 << 52, power - 1) }
-}
-
-/// A signed integer of 32-bit digits, lowest first; digits are carried over late.
-#[derive(Clone, Debug)]
-struct Wide<const DIGITS: usize> {
-    digits: [i64; DIGITS],
-    additions: u32,
-}
-
-/// Holds sums of doubles, in units of 2^-1074: 2098 bits and 64 for the number of values.
-type WideSum = Wide<70>;
-/// Holds sums of their squares, in units of 2^-2148.
-type WideSquares = Wide<138>;
-
-impl<const DIGITS: usize> Wide<DIGITS> {
-    fn new() -> Box<Self> {
-        Box::new(Wide { digits: [0; DIGITS], additions: 0 })
-    }
-
-    fn add(&mut self, magnitude: u64, position: u32, negative: bool) {
-        if self.additions >= ADDITIONS_MAX {
-            self.carry();
-        }
-        self.additions += 1;
-        let (digit, shift) = ((position / 32) as usize, position % 32);
-        let shifted = u128::from(magnitude) << shift;
-        for (i, digit) in self.digits[digit..].iter_mut().take(3).enumerate() {
-            let part = i64::from((shifted >> (32 * i)) as u32);
-            *digit += if negative { -part } else { part };
-        }
-    }
-
-    fn add_wide(&mut self, magnitude: u128, position: u32, negative: bool) {
-        self.add(magnitude as u64, position, negative);
-        self.add((magnitude >> 64) as u64, position + 64, negative);
-    }
-
-    /// Leaves every digit but the highest within 0..2³².
-    fn carry(&mut self) {
-        let mut carry = 0;
-        let highest = DIGITS - 1;
-        for digit in &mut self.digits[..highest] {
-            let sum = *digit + carry;
-            *digit = sum & 0xffff_ffff;
-            carry = sum >> 32;
-        }
-        self.digits[highest] += carry;
-        self.additions = 1;
-    }
-
-    fn merge(&mut self, other: &Self) {
-        if self.additions + other.additions > ADDITIONS_MAX {
-            self.carry();
-        }
-        if other.additions > ADDITIONS_MAX - self.additions {
-            let mut other = other.clone();
-            other.carry();
-            return self.merge(&other);
-        }
-        self.digits.iter_mut().zip(&other.digits).for_each(|(ours, theirs)| *ours += theirs);
-        self.additions += other.additions;
-    }
-
-    fn total(&self) -> (bool, BigUint) {
-        let mut this = self.clone();
-        this.carry();
-        let negative = this.digits[DIGITS - 1] < 0;
-        if negative {
-            this.digits.iter_mut().for_each(|digit| *digit = -*digit);
-            this.carry();
-        }
-        let mut digits: Vec<u32> = this.digits.iter().map(|digit| *digit as u32).collect();
-        digits.push((this.digits[DIGITS - 1] >> 32) as u32);
-        (negative, BigUint::new(digits))
-    }
-
-    /// `None` if it does not fit.
-    fn of(negative: bool, total: &BigUint) -> Option<Box<Self>> {
-        let mut wide = Self::new();
-        if total.bits() > (DIGITS as u64 - 1) * 32 {
-            return None;
-        }
-        for (digit, value) in wide.digits.iter_mut().zip(total.iter_u32_digits()) {
-            *digit = if negative { -i64::from(value) } else { i64::from(value) };
-        }
-        wide.additions = 1;
-        Some(wide)
-    }
 }
 
 /// An exact sum of doubles. Encoding: `00` if no value was added; else a byte of flags (1, and 2 for +infinity, 4 for −infinity, 8
@@ -468,12 +379,5 @@ mod tests {
         assert_eq!(sum(&[1e16, 1.0, -1e16]).round(), 1.0);
         assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).round().is_nan());
         assert_eq!(sum(&[-0.0]).round().to_bits(), 0);
-        // Digits are carried over before they overflow.
-        let mut wide = WideSum::new();
-        (0..3).for_each(|_| {
-            wide.additions = ADDITIONS_MAX;
-            wide.add(u64::MAX, 5, true);
-        });
-        assert_eq!(wide.total(), (true, (BigUint::from(u64::MAX) * 3u8) << 5));
     }
 }

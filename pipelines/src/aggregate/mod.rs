@@ -17,6 +17,7 @@ mod quantile_sketch;
 mod rounding;
 mod scalar;
 mod sum;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 

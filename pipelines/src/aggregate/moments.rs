@@ -340,3 +340,87 @@ impl<M: Moments> Aggregate for Variance<M> {
         Ok(columns::double_column(name, results, validity))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_bigint::BigInt;
+    use proptest::{prelude::*, sample::select};
+
+    fn spread<M: Moments>(values: &[M::Value]) -> Spread<M> {
+        let mut cell = Spread::<M>::default();
+        for value in values {
+            cell.mean.count += 1;
+            cell.mean.sum.add(*value);
+            M::add_square(&mut cell.squares, *value);
+        }
+        cell
+    }
+
+    fn variance<M: Moments>(sample: bool, root: bool, scale: u8) -> Variance<M> {
+        Variance { sample, root, scale, values: std::marker::PhantomData }
+    }
+
+    /// Σ(n·x − Σx)² / (n³, or n²·(n−1)): the definition, with the mean not divided.
+    fn defined(values: &[i128], sample: bool, scale: u8, exponent: i32) -> f64 {
+        let n = BigInt::from(values.len());
+        let sum: BigInt = values.iter().map(|x| BigInt::from(*x)).sum();
+        let squares: BigInt = values.iter().map(|x| (&n * *x - &sum).pow(2)).sum();
+        let divisor = &n * &n * (&n - i32::from(sample)) * BigInt::from(10).pow(2 * u32::from(scale));
+        round_ratio(false, squares.magnitude(), divisor.magnitude(), 2 * exponent)
+    }
+
+    proptest! {
+        #[test]
+        fn integers_and_decimals(
+            values in prop::collection::vec(prop_oneof![-9..9i128, any::<i128>()], 1..30),
+            scale in select(vec![0u8, 2, 38]),
+            sample: bool,
+        ) {
+            prop_assume!(values.len() > 1 || !sample);
+            let cell = spread::<ExactInteger>(&values);
+            let result = variance(sample, false, scale).result(&cell);
+            prop_assert_eq!(result, defined(&values, sample, scale, 0));
+            let sum: BigInt = values.iter().map(|x| BigInt::from(*x)).sum();
+            let divisor = BigUint::from(10u8).pow(u32::from(scale)) * values.len();
+            let average = Average::<ExactInteger>::new(scale).result(&cell.mean);
+            prop_assert_eq!(average, round_ratio(sum < BigInt::ZERO, sum.magnitude(), &divisor, 0));
+            // Two roundings are at most a unit in the last place off.
+            let root = variance(sample, true, scale).result(&cell);
+            prop_assert!((root - result.sqrt()).abs() <= root * f64::EPSILON);
+        }
+
+        #[test]
+        fn doubles(
+            values in prop::collection::vec(-1i128 << 53..1 << 53, 1..30),
+            exponent in prop_oneof![-1000..900i32, -60..0i32],
+            sample: bool,
+        ) {
+            prop_assume!(values.len() > 1 || !sample);
+            let doubles: Vec<f64> = values.iter().map(|x| *x as f64 * 2f64.powi(exponent)).collect();
+            let cell = spread::<ExactDouble>(&doubles);
+            prop_assert_eq!(variance(sample, false, 0).result(&cell), defined(&values, sample, 0, exponent));
+            let sum: BigInt = values.iter().map(|x| BigInt::from(*x)).sum();
+            let average = Average::<ExactDouble>::new(0).result(&cell.mean);
+            let expected = round_ratio(sum < BigInt::ZERO, sum.magnitude(), &BigUint::from(values.len()), exponent);
+            prop_assert_eq!(average, expected);
+            let mut bytes = Vec::new();
+            cell.encode(&mut bytes);
+            let mut again = Vec::new();
+            Spread::<ExactDouble>::decode(&bytes).unwrap().encode(&mut again);
+            prop_assert_eq!(bytes, again);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite() {
+        let of = |values: &[f64]| spread::<ExactDouble>(values);
+        assert!(variance(false, false, 0).result(&of(&[1.0, f64::INFINITY])).is_nan());
+        assert_eq!(Average::new(0).result(&of(&[1.0, f64::INFINITY]).mean), f64::INFINITY);
+        assert!(Average::new(0).result(&of(&[1.0, f64::NAN]).mean).is_nan());
+        // The same value many times has no variance, however many digits it has.
+        assert_eq!(variance(true, true, 0).result(&of(&[0.1; 1000])), 0.0);
+        assert_eq!(Average::new(0).result(&of(&[0.1; 1000]).mean), 0.1);
+        assert_eq!(Average::new(0).result(&of(&[f64::MAX, f64::MAX]).mean), f64::MAX);
+    }
+}

@@ -7,6 +7,7 @@
 mod digest;
 mod finish;
 mod grouping;
+mod inputs;
 mod kernel;
 mod panes;
 mod partitions;

@@ -3,6 +3,7 @@
 mod fixtures;
 mod hopping;
 mod order;
+mod reference;
 mod selection;
 mod small;
 mod storage;

@@ -5,7 +5,6 @@
 //! integers, carried over only when they could overflow. The sum is the exact total of both parts, so that neither the way a
 //! value took nor the order can be seen in it.
 
-use num_bigint::BigUint;
 use num_traits::ToPrimitive;
 
 use crate::aggregate::{
@@ -263,7 +262,7 @@ impl DoubleSquares {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use num_bigint::{BigInt, Sign};
+    use num_bigint::{BigInt, BigUint, Sign};
     use num_traits::Zero;
     use proptest::{prelude::*, sample::select};
 

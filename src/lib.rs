@@ -1,3 +1,7 @@
-//! placeholder
+//! Watershed.
 
+pub mod config;
+pub mod control;
 pub mod demo;
+pub mod error;
+pub mod output;

@@ -1,0 +1,308 @@
+//! A project's configuration: built-in defaults → `watershed.toml` → `WATERSHED__SECTION__KEY` → flags.
+
+mod secret;
+mod units;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use config::{ConfigError, Environment, File, FileFormat};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    secret::Secret,
+    units::{ByteSize, Span},
+};
+use crate::error::Error;
+
+/// Name of the configuration file in a project's directory.
+pub const CONFIG_FILE: &str = "watershed.toml";
+/// Prefix of environment variables: `WATERSHED__LOG__PATH` is `log.path`.
+pub const ENVIRONMENT_PREFIX: &str = "WATERSHED";
+
+/// Everything that can be configured. Unknown keys are errors.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[log]`: the event log.
+    pub log: LogConfig,
+    /// `[store]`: where epochs, manifests, views and the archive are kept.
+    pub store: StoreConfig,
+    /// `[batch]`: batch runs.
+    pub batch: BatchConfig,
+    /// `[speed]`: the speed layer.
+    pub speed: SpeedConfig,
+    /// `[epochs]`: how often `up` records one.
+    pub epochs: EpochsConfig,
+    /// `[logging]`: what goes to standard error.
+    pub logging: LoggingConfig,
+}
+
+/// `[log]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Directory of the log; relative to the project's.
+    pub path: PathBuf,
+    /// When an append is acknowledged.
+    pub durability: Durability,
+    /// A segment is sealed when it is as large as this …
+    pub segment_bytes: ByteSize,
+    /// … or as old as this.
+    pub segment_age: Span,
+    /// How long a sealed segment is kept after the archive holds it; absent: forever.
+    pub retention: Option<Span>,
+}
+
+/// When an append is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After `fsync`: survives a power cut. Concurrent appends share one `fsync`.
+    #[default]
+    Fsync,
+    /// After the write to the operating system: survives a crash of the process, not a power cut.
+    Os,
+}
+
+/// `[store]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// A directory (relative to the project's) or `s3://bucket/prefix`.
+    pub url: String,
+    /// S3 endpoint, for servers other than AWS.
+    pub endpoint: Option<String>,
+    /// S3 region.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path (`endpoint/bucket/key`) instead of the host name.
+    pub path_style: bool,
+    /// Whether plain HTTP is allowed.
+    pub allow_http: bool,
+    /// S3 access key; absent: the usual AWS environment variables or instance metadata.
+    pub access_key_id: Option<Secret>,
+    /// S3 secret key.
+    pub secret_access_key: Option<Secret>,
+}
+
+/// `[batch]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Cron expression of the runs that `up` starts; empty: none.
+    pub schedule: String,
+    /// Time zone of the schedule.
+    pub time_zone: String,
+    /// Memory that one run may use for partials.
+    pub memory: ByteSize,
+    /// Whether runs archive the records as Parquet.
+    pub archive: bool,
+    /// Manifests that are kept, at least 1 …
+    pub keep_manifests: usize,
+    /// … each for at least this many minutes after the next one was published.
+    pub keep_minutes: u64,
+}
+
+/// `[speed]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpeedConfig {
+    /// Memory that one view's slices may use. Nearing it asks for a batch run; a view beyond it is stalled.
+    pub max_bytes: ByteSize,
+    /// Records decoded together at most.
+    pub batch_records: usize,
+}
+
+/// `[epochs]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EpochsConfig {
+    /// How often `up` records an epoch, if there are new records.
+    pub every: Span,
+}
+
+/// `[logging]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoggingConfig {
+    /// Plain text or JSON lines.
+    pub format: LoggingFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,watershed_batch=debug`.
+    pub level: String,
+}
+
+/// Form of the lines on standard error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LoggingFormat {
+    /// For people.
+    #[default]
+    Plain,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            path: PathBuf::from("log"),
+            durability: Durability::default(),
+            segment_bytes: ByteSize(128 << 20),
+            segment_age: span_seconds(3_600),
+            retention: None,
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            url: "store".to_owned(),
+            endpoint: None,
+            region: None,
+            path_style: false,
+            allow_http: false,
+            access_key_id: None,
+            secret_access_key: None,
+        }
+    }
+}
+
+impl Default for BatchConfig {
+    fn default() -> BatchConfig {
+        BatchConfig {
+            schedule: "0 3 * * *".to_owned(),
+            time_zone: "UTC".to_owned(),
+            memory: ByteSize(1 << 30),
+            archive: true,
+            keep_manifests: 3,
+            keep_minutes: 60,
+        }
+    }
+}
+
+impl Default for SpeedConfig {
+    fn default() -> SpeedConfig {
+        SpeedConfig { max_bytes: ByteSize(256 << 20), batch_records: 16_384 }
+    }
+}
+
+impl Default for EpochsConfig {
+    fn default() -> EpochsConfig {
+        EpochsConfig { every: span_seconds(60) }
+    }
+}
+
+impl Default for LoggingConfig {
+    fn default() -> LoggingConfig {
+        LoggingConfig { format: LoggingFormat::default(), level: "warn".to_owned() }
+    }
+}
+
+fn span_seconds(seconds: u64) -> Span {
+    Span(std::time::Duration::from_secs(seconds))
+}
+
+/// What stands above `watershed.toml`: the environment, and `key=value` settings from flags.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Environment to read instead of the process's (for tests).
+    pub environment: Option<HashMap<String, String>>,
+    /// (`section.key`, value) in order; the last one wins.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Loads the configuration of the project in `project`, the layers in their order.
+    pub fn load(project: &Path, overrides: &Overrides) -> Result<Config, Error> {
+        let file = project.join(CONFIG_FILE);
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .ignore_empty(true)
+            .source(overrides.environment.clone());
+        let mut builder = config::Config::builder()
+            .add_source(File::from(file.clone()).format(FileFormat::Toml).required(true))
+            .add_source(environment);
+        for (key, value) in &overrides.settings {
+            builder = builder.set_override(key, value.as_str()).map_err(|e| Error::config(describe(&e)))?;
+        }
+        let config: Config = builder
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| Error::config(format!("{}: {}", file.display(), describe(&error))))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Checks what types alone do not.
+    fn validate(&self) -> Result<(), Error> {
+        let refuse = |key: &str, why: &str| Err(Error::config(format!("{key}: {why}")));
+        if self.batch.keep_manifests == 0 {
+            return refuse("batch.keep_manifests", "at least one manifest must be kept");
+        }
+        if self.batch.time_zone.parse::<chrono_tz::Tz>().is_err() {
+            let zone = &self.batch.time_zone;
+            return refuse(
+                "batch.time_zone",
+                &format!("{zone:?} is no IANA time zone; write, for example, \"Europe/Paris\""),
+            );
+        }
+        if self.epochs.every.0.is_zero() {
+            return refuse("epochs.every", "must be longer than nothing");
+        }
+        if self.log.segment_bytes.0 < 4096 {
+            return refuse("log.segment_bytes", "must be at least 4 KiB");
+        }
+        if self.speed.batch_records == 0 {
+            return refuse("speed.batch_records", "must be at least 1");
+        }
+        if self.store.access_key_id.is_some() != self.store.secret_access_key.is_some() {
+            return refuse("store.access_key_id", "set it together with store.secret_access_key, or neither");
+        }
+        if self.store.url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or("").contains('@'))
+        {
+            return refuse(
+                "store.url",
+                "must not hold credentials; use store.access_key_id and store.secret_access_key",
+            );
+        }
+        Ok(())
+    }
+
+    /// The log's directory.
+    pub fn log_directory(&self, project: &Path) -> PathBuf {
+        project.join(&self.log.path)
+    }
+
+    /// The effective configuration as TOML-like lines `section.key = value`, secrets hidden.
+    pub fn lines(&self) -> Vec<(String, serde_json::Value)> {
+        let mut lines = Vec::new();
+        let serde_json::Value::Object(sections) = serde_json::to_value(self).unwrap_or_default() else { return lines };
+        for (section, keys) in sections {
+            let serde_json::Value::Object(keys) = keys else { continue };
+            lines.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
+        }
+        lines
+    }
+}
+
+/// The error's text. A TOML syntax error quotes the line it is in, which may hold a secret: then only its place stays.
+fn describe(error: &ConfigError) -> String {
+    match error {
+        ConfigError::FileParse { cause, .. } => {
+            let text = cause.to_string();
+            let lower = text.to_ascii_lowercase();
+            if lower.contains("secret") || lower.contains("access_key") {
+                return text.lines().next().unwrap_or("not valid TOML").to_owned();
+            }
+            text
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! Rows for people and for programs: tables, JSON lines, CSV.
+
+mod cell;
+mod write;
+
+pub use self::{
+    cell::{Cells, date_text, decimal_text, timestamp_text, value_text},
+    write::{Format, table, write_answer},
+};

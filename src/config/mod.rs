@@ -85,6 +85,10 @@ pub struct StoreConfig {
     pub access_key_id: Option<Secret>,
     /// S3 secret key.
     pub secret_access_key: Option<Secret>,
+    /// Session token, with temporary credentials.
+    pub session_token: Option<Secret>,
+    /// How long a request is repeated after errors that may pass.
+    pub retry_timeout: Span,
 }
 
 /// `[batch]`
@@ -111,8 +115,8 @@ pub struct BatchConfig {
 pub struct SpeedConfig {
     /// Memory that one view's slices may use. Nearing it asks for a batch run; a view beyond it is stalled.
     pub max_bytes: ByteSize,
-    /// Records decoded together at most.
-    pub batch_records: usize,
+    /// Bytes of log that are decoded together at most.
+    pub step_bytes: ByteSize,
 }
 
 /// `[epochs]`
@@ -124,13 +128,14 @@ pub struct EpochsConfig {
 }
 
 /// `[logging]`
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoggingConfig {
     /// Plain text or JSON lines.
     pub format: LoggingFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,watershed_batch=debug`.
-    pub level: String,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,watershed_batch=debug`. Absent: `info` for `up`, `warn`
+    /// for every other command.
+    pub level: Option<String>,
 }
 
 /// Form of the lines on standard error.
@@ -166,6 +171,8 @@ impl Default for StoreConfig {
             allow_http: false,
             access_key_id: None,
             secret_access_key: None,
+            session_token: None,
+            retry_timeout: span_seconds(60),
         }
     }
 }
@@ -185,19 +192,13 @@ impl Default for BatchConfig {
 
 impl Default for SpeedConfig {
     fn default() -> SpeedConfig {
-        SpeedConfig { max_bytes: ByteSize(256 << 20), batch_records: 16_384 }
+        SpeedConfig { max_bytes: ByteSize(512 << 20), step_bytes: ByteSize(32 << 20) }
     }
 }
 
 impl Default for EpochsConfig {
     fn default() -> EpochsConfig {
         EpochsConfig { every: span_seconds(60) }
-    }
-}
-
-impl Default for LoggingConfig {
-    fn default() -> LoggingConfig {
-        LoggingConfig { format: LoggingFormat::default(), level: "warn".to_owned() }
     }
 }
 
@@ -217,22 +218,35 @@ pub struct Overrides {
 impl Config {
     /// Loads the configuration of the project in `project`, the layers in their order.
     pub fn load(project: &Path, overrides: &Overrides) -> Result<Config, Error> {
-        let file = project.join(CONFIG_FILE);
+        Config::load_from(Some(&project.join(CONFIG_FILE)), overrides)
+    }
+
+    /// The configuration where there is no project: defaults, environment and flags.
+    pub fn without_file(overrides: &Overrides) -> Result<Config, Error> {
+        Config::load_from(None, overrides)
+    }
+
+    fn load_from(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Error> {
         let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
             .prefix_separator("__")
             .separator("__")
             .ignore_empty(true)
             .source(overrides.environment.clone());
-        let mut builder = config::Config::builder()
-            .add_source(File::from(file.clone()).format(FileFormat::Toml).required(true))
-            .add_source(environment);
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(File::from(file).format(FileFormat::Toml).required(true));
+        }
+        builder = builder.add_source(environment);
         for (key, value) in &overrides.settings {
             builder = builder.set_override(key, value.as_str()).map_err(|e| Error::config(describe(&e)))?;
         }
         let config: Config = builder
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(|error| Error::config(format!("{}: {}", file.display(), describe(&error))))?;
+            .map_err(|error| match file {
+                Some(file) => Error::config(format!("{}: {}", file.display(), describe(&error))),
+                None => Error::config(describe(&error)),
+            })?;
         config.validate()?;
         Ok(config)
     }
@@ -256,8 +270,8 @@ impl Config {
         if self.log.segment_bytes.0 < 4096 {
             return refuse("log.segment_bytes", "must be at least 4 KiB");
         }
-        if self.speed.batch_records == 0 {
-            return refuse("speed.batch_records", "must be at least 1");
+        if self.speed.step_bytes.0 < 4096 {
+            return refuse("speed.step_bytes", "must be at least 4 KiB");
         }
         if self.store.access_key_id.is_some() != self.store.secret_access_key.is_some() {
             return refuse("store.access_key_id", "set it together with store.secret_access_key, or neither");

@@ -1,9 +1,11 @@
 //! Rows for people and for programs: tables, JSON lines, CSV.
 
 mod cell;
+mod rows;
 mod write;
 
 pub use self::{
     cell::{Cells, date_text, decimal_text, timestamp_text, value_text},
+    rows::Rows,
     write::{Format, table, write_answer},
 };

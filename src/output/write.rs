@@ -58,13 +58,17 @@ fn write_table(out: &mut dyn Write, cells: &Cells<'_>, schema: &Schema, null: &s
     for row in 0..cells.height() {
         table.add_row((0..names.len()).map(|column| {
             let text = cells.text(column, row).unwrap_or_else(|| null.to_owned());
-            // Control characters of the data must not reach the terminal.
-            if text.contains(char::is_control) { text.escape_debug().to_string() } else { text }
+            shown(&text)
         }));
     }
     writeln!(out, "{table}")?;
     let rows = cells.height();
     writeln!(out, "({rows} row{})", if rows == 1 { "" } else { "s" })
+}
+
+/// A text for a terminal, which the data's control characters must not reach.
+pub(super) fn shown(text: &str) -> String {
+    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 
 fn write_json(out: &mut dyn Write, cells: &Cells<'_>, schema: &Schema) -> io::Result<()> {

@@ -3,7 +3,11 @@
 use std::{io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use watershed_batch::BatchError;
+use watershed_log::LogError;
 use watershed_pipelines::error::{Diagnostic, PipelineError};
+use watershed_serving::ServingError;
+use watershed_speed::SpeedError;
 
 /// Mistakes in definitions or in a query, with the texts that they are in.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,12 @@ pub enum Kind {
     Usage,
     /// The answer cannot be given now or any more: a view is being built or stalled, an epoch is not kept (4).
     Unavailable,
+    /// The speed layer failed.
+    #[error(transparent)]
+    Speed(#[from] SpeedError),
+    /// Serving failed.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
     /// Another process holds what this one needs: stop it, or wait for it (5).
     Busy,
     /// The store or the network failed for now: the same call may succeed later (75, `EX_TEMPFAIL`).
@@ -87,6 +97,21 @@ pub enum Error {
         /// Its message.
         message: String,
     },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The batch layer or the store failed.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The speed layer failed.
+    #[error(transparent)]
+    Speed(#[from] SpeedError),
+    /// Serving failed.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// Another process holds what is needed.
+    #[error("{0}")]
+    Busy(String),
     /// Not (any more, or yet) to be had.
     #[error("{0}")]
     Unavailable(String),
@@ -123,6 +148,11 @@ impl Error {
             Error::Config(_) | Error::Usage(_) | Error::NotAProject(_) | Error::Definitions(_) => Kind::Usage,
             Error::Unavailable(_) => Kind::Unavailable,
             Error::Remote { kind, .. } => *kind,
+            Error::Busy(_) => Kind::Busy,
+            Error::Log(error) => log_kind(error),
+            Error::Batch(error) => batch_kind(error),
+            Error::Speed(error) => speed_kind(error),
+            Error::Serving(error) => serving_kind(error),
             Error::Control(_) | Error::Io { .. } | Error::Output(_) | Error::Pipeline(_) | Error::Internal(_) => {
                 Kind::Failure
             }
@@ -132,5 +162,58 @@ impl Error {
     /// Whether the reader of standard output has gone (`watershed query … | head`), which is no failure.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Error::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn log_kind(error: &LogError) -> Kind {
+    match error {
+        LogError::Locked { .. } => Kind::Busy,
+        LogError::UnknownSource { .. }
+        | LogError::UnknownPartition { .. }
+        | LogError::PartitionsFixed { .. }
+        | LogError::Invalid { .. }
+        | LogError::RecordTooLarge { .. } => Kind::Usage,
+        _ => Kind::Failure,
+    }
+}
+
+fn batch_kind(error: &BatchError) -> Kind {
+    match error {
+        BatchError::StoreOptions { .. } | BatchError::Schedule { .. } => Kind::Usage,
+        BatchError::Store { .. } | BatchError::Gone { .. } => Kind::Retryable,
+        BatchError::LostRace { .. } => Kind::Busy,
+        BatchError::UnknownEpoch { .. } | BatchError::UnknownView { .. } | BatchError::OtherDefinition { .. } => {
+            Kind::Unavailable
+        }
+        BatchError::Log(error) => log_kind(error),
+        _ => Kind::Failure,
+    }
+}
+
+fn speed_kind(error: &SpeedError) -> Kind {
+    match error {
+        SpeedError::Log(error) => log_kind(error),
+        SpeedError::Stalled { .. } | SpeedError::Building { .. } | SpeedError::NotBuilt { .. } | SpeedError::Stopped { .. } => {
+            Kind::Unavailable
+        }
+        SpeedError::UnknownView { .. } => Kind::Usage,
+        _ => Kind::Failure,
+    }
+}
+
+fn serving_kind(error: &ServingError) -> Kind {
+    match error {
+        ServingError::Query(_) | ServingError::NotFound { .. } | ServingError::NoKey { .. } | ServingError::Key { .. } => {
+            Kind::Usage
+        }
+        ServingError::Stalled(_)
+        | ServingError::NotBuilt(_)
+        | ServingError::NotKept { .. }
+        | ServingError::NotReached { .. }
+        | ServingError::OutOfStep { .. } => Kind::Unavailable,
+        ServingError::Batch(error) => batch_kind(error),
+        ServingError::Log(error) => log_kind(error),
+        ServingError::Speed(error) => speed_kind(error),
+        _ => Kind::Failure,
     }
 }

@@ -247,12 +247,11 @@ impl Config {
                 Some(file) => Error::config(format!("{}: {}", file.display(), describe(&error))),
                 None => Error::config(describe(&error)),
             })?;
-        config.validate()?;
-        Ok(config)
+        config.validated()
     }
 
     /// Checks what types alone do not.
-    fn validate(&self) -> Result<(), Error> {
+    pub fn validated(self) -> Result<Config, Error> {
         let refuse = |key: &str, why: &str| Err(Error::config(format!("{key}: {why}")));
         if self.batch.keep_manifests == 0 {
             return refuse("batch.keep_manifests", "at least one manifest must be kept");

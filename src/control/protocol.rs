@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, io};
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use watershed_pipelines::{key::KeyFilter, types::Schema};
+use watershed_pipelines::{key::KeyFilter, types::{Schema, Value}};
 
 use crate::error::Kind;
 
@@ -103,6 +103,13 @@ pub enum Request {
         /// Answer as of this epoch.
         as_of: Option<u64>,
     },
+    /// Rows of a view by key.
+    Lookup {
+        /// The view.
+        view: String,
+        /// Values of the first key columns.
+        key: Vec<Value>,
+    },
     /// Rows of a view, keys within bounds.
     Scan {
         /// The view.
@@ -130,10 +137,12 @@ pub enum Reply {
     /// Rows: the body is an Arrow IPC stream.
     Answer(Answered),
     /// Live figures.
-    Status {
-        /// The status, as [`crate::Status`] is serialised.
-        status: serde_json::Value,
+    Live {
+        /// What the speed layer holds, as JSON.
+        figures: serde_json::Value,
     },
+    /// The holder runs no speed layer: the asker must look for itself.
+    NotLive,
     /// The request failed.
     Failed {
         /// Whose turn it is.

@@ -1,0 +1,164 @@
+//! Questions: answered by the process that runs the speed layer, else by this one, which replays the log's tail.
+
+use std::sync::Arc;
+
+use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use bytes::Bytes;
+use polars::prelude::DataFrame;
+use watershed_batch::{
+    Manifest,
+    columns::{from_arrow, to_arrow},
+};
+use watershed_log::{EventLog, Position};
+use watershed_pipelines::{
+    key::KeyFilter,
+    types::Value,
+};
+use watershed_serving::{Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, built_by};
+use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
+
+use super::{Project, blocking, writer::unexpected};
+use crate::{
+    control::{Answered, Reply, Request},
+    error::Error,
+};
+
+/// How often the log is replayed for one answer, because a batch run published a manifest meanwhile.
+const REPLAYS_MAX: usize = 3;
+
+/// How a question is asked.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Wait until the answer covers this position: read your own writes.
+    pub at_least: Option<Position>,
+    /// Answer as of this epoch.
+    pub as_of: Option<u64>,
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    Query { sql: String, at_least: Option<Position>, as_of: Option<u64> },
+    Lookup { view: String, key: Vec<Value> },
+    Scan { view: String, keys: KeyFilter },
+}
+
+impl Asked {
+    /// The answer.
+    pub fn of(&self, serving: &Serving) -> Result<Answer, Error> {
+        match self {
+            Asked::Query { sql, at_least, as_of } => {
+                let options = ReadOptions { at_least: at_least.clone(), as_of: *as_of, ..ReadOptions::default() };
+                Ok(serving.sql(sql, &options)?)
+            }
+            Asked::Lookup { view, key } => Ok(serving.lookup(view, key, &ReadOptions::default())?),
+            Asked::Scan { view, keys } => Ok(serving.scan(view, keys, &ReadOptions::default())?),
+        }
+    }
+
+    fn request(&self) -> Request {
+        match self.clone() {
+            Asked::Query { sql, at_least, as_of } => {
+                Request::Query { sql, at_least: at_least.and_then(|p| serde_json::to_value(p).ok()), as_of }
+            }
+            Asked::Lookup { view, key } => Request::Lookup { view, key },
+            Asked::Scan { view, keys } => Request::Scan { view, keys },
+        }
+    }
+}
+
+impl Project {
+    /// Answers a `SELECT` over the views, the newest durable records included.
+    pub async fn query(&self, sql: &str) -> Result<Answer, Error> {
+        self.query_with(sql, QueryOptions::default()).await
+    }
+
+    /// Answers a `SELECT` over the views.
+    pub async fn query_with(&self, sql: &str, options: QueryOptions) -> Result<Answer, Error> {
+        // Planned here first: a mistake is then shown under the SQL, and nobody else is bothered with it.
+        self.catalog().plan_query(sql, self.registry()).map_err(|d| self.mistakes(&d.file.clone(), sql, d))?;
+        self.ask(Asked::Query { sql: sql.to_owned(), at_least: options.at_least, as_of: options.as_of }).await
+    }
+
+    /// The rows of a view whose key, or the first columns of it, has these values.
+    pub async fn lookup(&self, view: &str, key: &[Value]) -> Result<Answer, Error> {
+        self.ask(Asked::Lookup { view: view.to_owned(), key: key.to_vec() }).await
+    }
+
+    /// The rows of a view whose keys lie within bounds.
+    pub async fn scan(&self, view: &str, keys: KeyFilter) -> Result<Answer, Error> {
+        self.ask(Asked::Scan { view: view.to_owned(), keys }).await
+    }
+
+    async fn ask(&self, asked: Asked) -> Result<Answer, Error> {
+        match self.ask_holder(&asked.request()).await? {
+            Some((Reply::Answer(answered), body)) => return decode(answered, &body),
+            Some((Reply::NotLive, _)) | None => {}
+            Some((other, _)) => return Err(unexpected(&other)),
+        }
+        let project = self.clone();
+        blocking(move || project.answer_by_replay(&asked)).await
+    }
+
+    fn answer_by_replay(&self, asked: &Asked) -> Result<Answer, Error> {
+        for _ in 1..REPLAYS_MAX {
+            match asked.of(&self.serving_by_replay()?) {
+                // A manifest moved the cut while the log was replayed.
+                Err(Error::Serving(ServingError::OutOfStep { .. })) => {}
+                other => return other,
+            }
+        }
+        asked.of(&self.serving_by_replay()?)
+    }
+
+    /// Serving over the store and a replay of the log above the newest manifest's cut.
+    fn serving_by_replay(&self) -> Result<Serving, Error> {
+        let log: Arc<dyn EventLog> = Arc::new(self.log()?);
+        let (_, snapshot) = self.replay(&log)?;
+        self.serving(&log, Arc::new(FixedSpeed(snapshot)))
+    }
+
+    /// The newest manifest, and what a speed layer above its cut would hold now.
+    pub(super) fn replay(&self, log: &Arc<dyn EventLog>) -> Result<(Option<Manifest>, Arc<SpeedSnapshot>), Error> {
+        let manifest = self.store()?.latest_manifest()?;
+        let built = manifest.as_ref().map(built_by).unwrap_or_default();
+        let (catalog, options) = (Arc::clone(self.catalog()), self.speed_options());
+        let snapshot = replay(catalog, self.registry(), Arc::clone(log), options, &built, None)?;
+        Ok((manifest, snapshot))
+    }
+
+    pub(super) fn serving(&self, log: &Arc<dyn EventLog>, speed: Arc<dyn SpeedSide>) -> Result<Serving, Error> {
+        let batch = Arc::new(self.store()?);
+        let serving = Serving::new(Arc::clone(self.catalog()), Arc::clone(&self.inner.registry), batch, speed)?;
+        Ok(serving.with_log(Arc::clone(log), self.speed_options()))
+    }
+
+    pub(super) fn speed_options(&self) -> SpeedOptions {
+        let speed = &self.config().speed;
+        SpeedOptions {
+            view_bytes_max: speed.max_bytes.as_usize(),
+            step_bytes_max: speed.step_bytes.as_usize(),
+            ..SpeedOptions::default()
+        }
+    }
+}
+
+/// An answer for the control socket.
+pub(super) fn encode(answer: &Answer) -> Result<(Reply, Bytes), Error> {
+    let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be encoded: {e}"));
+    let batch = to_arrow(&answer.frame)?;
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(|e| internal(&e))?;
+    writer.write(&batch).map_err(|e| internal(&e))?;
+    let body = writer.into_inner().map_err(|e| internal(&e))?;
+    let receipt = serde_json::to_value(&answer.receipt).map_err(|e| internal(&e))?;
+    Ok((Reply::Answer(Answered { schema: (*answer.schema).clone(), receipt }), body.into()))
+}
+
+fn decode(answered: Answered, body: &[u8]) -> Result<Answer, Error> {
+    let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be decoded: {e}"));
+    let reader = StreamReader::try_new(body, None).map_err(|e| internal(&e))?;
+    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|e| internal(&e))?;
+    let frame: DataFrame = from_arrow(&batches)?;
+    let receipt: Receipt = serde_json::from_value(answered.receipt).map_err(|e| internal(&e))?;
+    Ok(Answer { frame, schema: Arc::new(answered.schema), receipt })
+}

@@ -1,0 +1,207 @@
+//! Appending, from any process: with the lock, or through the process that holds it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use tokio::sync::Mutex;
+use watershed_log::{LockHolder, LogError, lock_holder};
+
+use super::{Project, holder::LogHolder};
+use crate::{
+    config::Durability,
+    control::{Acknowledged, Client, ControlError, ControlSocket, Reply, Request, Server, encode_payloads},
+    error::Error,
+};
+
+/// How often, and how far apart, the lock and its holder are tried: a holder may be just starting or just ending.
+const ATTEMPTS_MAX: u32 = 100;
+const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
+
+/// A way into the log.
+///
+/// The first process that asks holds the log's lock, and a control socket on which it appends for others, until its writer is
+/// closed or dropped.
+#[derive(Debug)]
+pub struct Writer {
+    route: Route,
+}
+
+enum Route {
+    Local { holder: Arc<LogHolder>, server: Option<Server> },
+    Remote(Mutex<Client>),
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Route::Local { .. } => "Local",
+            Route::Remote(_) => "Remote",
+        })
+    }
+}
+
+impl Project {
+    /// A way into the log: its lock if it is free, else the process that holds it.
+    pub async fn writer(&self) -> Result<Writer, Error> {
+        let mut pid = None;
+        for _ in 0..ATTEMPTS_MAX {
+            match self.lock_holder()? {
+                Some(LockHolder { socket: Some(socket), pid: holder }) => {
+                    if let Ok(client) = Client::connect(&socket).await {
+                        return Ok(Writer { route: Route::Remote(Mutex::new(client)) });
+                    }
+                    pid = Some(holder);
+                }
+                Some(LockHolder { socket: None, pid: holder }) => pid = Some(holder),
+                None => match self.local_writer().await {
+                    Err(Error::Log(LogError::Locked { .. })) => {}
+                    other => return other,
+                },
+            }
+            tokio::time::sleep(ATTEMPT_WAIT).await;
+        }
+        let by = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        Err(Error::Busy(format!("the log is held by {by}, which does not answer on its control socket; stop it, or wait for it")))
+    }
+
+    /// Takes the log's lock, and serves the control socket.
+    pub(super) async fn local_writer(&self) -> Result<Writer, Error> {
+        let directory = self.log_directory();
+        // Bound before the lock is taken, so that whoever reads the lock file can connect.
+        let socket = ControlSocket::bind(&directory)?;
+        let log = self.open_log_writer(Some(socket.path().to_owned()))?;
+        socket.remove_stale(&directory);
+        let holder = Arc::new(LogHolder::new(self.clone(), log));
+        let server = Server::start(socket, Arc::clone(&holder));
+        Ok(Writer { route: Route::Local { holder, server: Some(server) } })
+    }
+
+    /// Who writes to the log at this moment.
+    pub(super) fn lock_holder(&self) -> Result<Option<LockHolder>, Error> {
+        Ok(lock_holder(self.log_directory())?)
+    }
+
+    /// Asks the process that holds the log; `None` if there is none, or it does not answer.
+    pub(super) async fn ask_holder(&self, request: &Request) -> Result<Option<(Reply, Bytes)>, Error> {
+        let Some(LockHolder { socket: Some(socket), .. }) = self.lock_holder()? else { return Ok(None) };
+        let Ok(mut client) = Client::connect(&socket).await else { return Ok(None) };
+        match client.ask(request, &[]).await {
+            // It ended in this moment.
+            Err(Error::Control(ControlError::Closed)) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
+impl Writer {
+    /// Appends records to a table and waits until they are durable as asked (as configured, if `durability` is `None`).
+    pub async fn append(
+        &self,
+        table: &str,
+        payloads: Vec<Bytes>,
+        durability: Option<Durability>,
+    ) -> Result<Acknowledged, Error> {
+        match &self.route {
+            Route::Local { holder, .. } => holder.submit(table, payloads, durability).await,
+            Route::Remote(client) => {
+                let mut client = client.lock().await;
+                let (reply, _) = client.ask(&append_request(table, durability), &encode_payloads(&payloads)).await?;
+                acknowledged(reply)
+            }
+        }
+    }
+
+    /// Records an epoch at the head, and returns its number.
+    pub async fn epoch(&self) -> Result<u64, Error> {
+        match &self.route {
+            Route::Local { holder, .. } => Ok(Arc::clone(holder).epoch().await?.number),
+            Route::Remote(client) => match client.lock().await.ask(&Request::Epoch, &[]).await?.0 {
+                Reply::Epoch { number } => Ok(number),
+                other => Err(unexpected(&other)),
+            },
+        }
+    }
+
+    /// Whether this process holds the log's lock.
+    pub fn is_local(&self) -> bool {
+        matches!(self.route, Route::Local { .. })
+    }
+
+    pub(super) fn holder(&self) -> Option<&Arc<LogHolder>> {
+        match &self.route {
+            Route::Local { holder, .. } => Some(holder),
+            Route::Remote(_) => None,
+        }
+    }
+
+    /// Begins to append without waiting for each acknowledgement.
+    pub(super) fn pipeline(&mut self) -> Pipeline<'_> {
+        match &mut self.route {
+            Route::Local { holder, .. } => Pipeline::Local { holder, waiting: FuturesOrdered::new() },
+            Route::Remote(client) => Pipeline::Remote(client.get_mut()),
+        }
+    }
+
+    /// Lets requests of other processes finish, then writes and syncs what is queued and gives the lock back.
+    pub async fn close(self) -> Result<(), Error> {
+        if let Route::Local { holder, server } = self.route {
+            if let Some(server) = server {
+                server.shutdown().await;
+            }
+            let log = Arc::clone(&holder.log);
+            super::blocking(move || Ok(log.close()?)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends under way. Acknowledgements come in the order of the appends.
+pub(super) enum Pipeline<'a> {
+    Local { holder: &'a LogHolder, waiting: FuturesOrdered<BoxFuture<'static, Result<Acknowledged, Error>>> },
+    Remote(&'a mut Client),
+}
+
+impl Pipeline<'_> {
+    /// Appends without waiting. Must be awaited to its end.
+    pub async fn send(&mut self, table: &str, payloads: Vec<Bytes>, durability: Option<Durability>) -> Result<(), Error> {
+        match self {
+            Pipeline::Local { holder, waiting } => waiting.push_back(holder.submit(table, payloads, durability)),
+            Pipeline::Remote(client) => {
+                client.send(&append_request(table, durability), &encode_payloads(&payloads)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends that are not acknowledged.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Pipeline::Local { waiting, .. } => waiting.len(),
+            Pipeline::Remote(client) => client.waiting(),
+        }
+    }
+
+    /// The next acknowledgement. May be given up at any moment.
+    pub async fn receive(&mut self) -> Result<Acknowledged, Error> {
+        match self {
+            Pipeline::Local { waiting, .. } => waiting.next().await.unwrap_or(Ok(Acknowledged::default())),
+            Pipeline::Remote(client) => acknowledged(client.receive().await?.0),
+        }
+    }
+}
+
+fn append_request(table: &str, durability: Option<Durability>) -> Request {
+    Request::Append { source: table.to_owned(), fsync: durability.map(|d| d == Durability::Fsync) }
+}
+
+fn acknowledged(reply: Reply) -> Result<Acknowledged, Error> {
+    match reply {
+        Reply::Appended(acknowledged) => Ok(acknowledged),
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn unexpected(reply: &Reply) -> Error {
+    Error::Control(ControlError::Malformed(format!("this reply does not fit the request: {reply:?}")))
+}

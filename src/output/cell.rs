@@ -67,7 +67,7 @@ impl<'a> Cells<'a> {
         value_text(&self.value(column, row), self.data_type(column))
     }
 
-    /// One value as JSON: decimals as texts with all their digits, timestamps and dates in RFC 3339, JSON as it is.
+    /// One value as JSON: decimals as numbers with all their digits, timestamps and dates in RFC 3339, JSON as it is.
     pub fn json(&self, column: usize, row: usize) -> String {
         let data_type = self.data_type(column);
         match self.value(column, row) {
@@ -75,6 +75,7 @@ impl<'a> Cells<'a> {
             Value::Boolean(value) => value.to_string(),
             Value::Int(value) => value.to_string(),
             Value::Double(value) if value.is_finite() => double_text(value),
+            value @ Value::Decimal(_) => value_text(&value, data_type).unwrap_or_default(),
             Value::Text(text) if data_type == DataType::Json => json_on_one_line(text),
             value => quoted(&value_text(&value, data_type).unwrap_or_default()),
         }

@@ -1,11 +1,13 @@
 //! Rows for people and for programs: tables, JSON lines, CSV.
 
 mod cell;
+mod progress;
 mod rows;
 mod write;
 
 pub use self::{
     cell::{Cells, date_text, decimal_text, timestamp_text, value_text},
-    rows::Rows,
+    progress::progress_bar,
+    rows::{Rows, payload_json},
     write::{Format, table, write_answer},
 };

@@ -73,6 +73,11 @@ impl Rows {
     }
 }
 
+/// A record's bytes: as text where they are UTF-8, else with replacement characters.
+pub fn payload_json(payload: &[u8]) -> Value {
+    String::from_utf8_lossy(payload).into_owned().into()
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

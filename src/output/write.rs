@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn json_lines_are_exact() {
         insta::assert_snapshot!(written(Format::Json, None), @r#"
-        {"b":true,"i":-1,"l":9223372036854775807,"d":0.1,"m":"-12.50","t":"a,\"b\"\n\u001b[1m","at":"1970-01-01T00:00:01.500Z","day":"1970-01-02","j":{"x": 1.50}}
+        {"b":true,"i":-1,"l":9223372036854775807,"d":0.1,"m":-12.50,"t":"a,\"b\"\n\u001b[1m","at":"1970-01-01T00:00:01.500Z","day":"1970-01-02","j":{"x": 1.50}}
         {"b":null,"i":null,"l":null,"d":"Infinity","m":null,"t":null,"at":null,"day":null,"j":null}
         "#);
         for line in written(Format::Json, None).lines() {

@@ -25,13 +25,15 @@ use watershed_log::{Clock, EventLog, FileLog, LogError, Options, SystemClock};
 use watershed_pipelines::{catalog::Catalog, registry::Registry, sql::SqlFile};
 
 pub use self::{
+    answer::QueryOptions,
     append::{AppendOptions, AppendReport, Lines},
+    batch::BatchOptions,
     definitions::DEFINITIONS,
     ledger::{Ledger, SourceLedger, ViewLedger},
     listing::{DeadLetter, RejectedRecord},
     status::{SourceStatus, Status, ViewStatus},
     up::UpSummary,
-    verify::{VerifyOptions, Verified},
+    verify::{Difference, Verified, VerifyOptions},
     writer::Writer,
 };
 use crate::{

@@ -35,7 +35,7 @@ impl<'a> Folder<'a> {
         let source = source.ok_or_else(|| Error::Internal("a view's source is not in the catalog".to_owned()))?;
         let mut needed = ColumnSet::default();
         for kernel in &kernels {
-            needed.extend(&kernel.columns_needed());
+            needed.union(&kernel.columns_needed());
         }
         let sizes = Mutex::new(StdRng::seed_from_u64(seed));
         Ok(Folder { log, source, decoder: Decoder::new(source), needed, kernels, sizes })

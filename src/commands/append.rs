@@ -1,0 +1,101 @@
+//! `watershed append TABLE [FILE|-]`
+
+use std::{
+    fs::File,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+};
+
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::{
+    AppendOptions, AppendReport, Lines,
+    cli::{Context, Exit},
+    config::Durability,
+    error::Error,
+    output::{Format, progress_bar},
+    report::note,
+    signal::stop_signal,
+};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The table.
+    table: String,
+    /// A file of JSON lines; `-`: standard input, as a stream.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// When a record counts as acknowledged; without it: as configured (log.durability).
+    #[arg(long, value_enum)]
+    durability: Option<Durability>,
+    /// Does not check the records against the table's schema to warn of dead letters.
+    #[arg(long)]
+    no_check: bool,
+    /// Form of the result.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let project = context.project()?;
+    let is_stream = args.file.as_os_str() == "-";
+    let lines = if is_stream {
+        if std::io::stdin().is_terminal() {
+            note("reading JSON lines from the terminal; end with Ctrl-D");
+        }
+        Lines::read("standard input", std::io::stdin())
+    } else {
+        let file = File::open(&args.file).map_err(Error::io("open", &args.file))?;
+        Lines::read(&args.file.to_string_lossy(), file)
+    };
+    let options = AppendOptions { durability: args.durability, check: !args.no_check };
+    let bar = progress_bar(ProgressBar::new_spinner(), "{spinner} {human_pos} records acknowledged, {per_sec}");
+    let stop = stop_signal()?;
+    let report = project.append_lines(&args.table, lines, &options, stop, |records| bar.set_position(records)).await?;
+    bar.finish_and_clear();
+    print(&args, &report)?;
+    match report.failure {
+        Some(failure) => {
+            note(format_args!("stopped early; the {} records above are in the log", report.acknowledged.records));
+            Err(failure)
+        }
+        None => Ok(Exit::Done),
+    }
+}
+
+fn print(args: &Args, report: &AppendReport) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    let acknowledged = &report.acknowledged;
+    let offsets: Vec<String> = acknowledged
+        .offsets
+        .iter()
+        .map(|(partition, (first, last))| format!("  partition {partition}: offsets {first} to {last}"))
+        .collect();
+    match args.format {
+        Format::Table => {
+            writeln!(out, "{} records acknowledged in {}", acknowledged.records, args.table)
+                .and_then(|()| offsets.iter().try_for_each(|line| writeln!(out, "{line}")))
+        }
+        Format::Json => {
+            let report = json!({
+                "table": args.table,
+                "acknowledged": acknowledged.records,
+                "dead": report.dead,
+                "offsets": acknowledged.offsets,
+            });
+            writeln!(out, "{report}")
+        }
+        Format::Csv => writeln!(out, "table,partition,first_offset,last_offset").and_then(|()| {
+            acknowledged
+                .offsets
+                .iter()
+                .try_for_each(|(partition, (first, last))| writeln!(out, "{},{partition},{first},{last}", args.table))
+        }),
+    }
+    .map_err(Error::Output)?;
+    if let Some(dead) = report.dead.filter(|dead| *dead > 0) {
+        note(format_args!("warning: {dead} of the lines are dead letters; see `watershed dead-letters {}`", args.table));
+    }
+    Ok(())
+}

@@ -28,12 +28,6 @@ pub enum Kind {
     Usage,
     /// The answer cannot be given now or any more: a view is being built or stalled, an epoch is not kept (4).
     Unavailable,
-    /// The speed layer failed.
-    #[error(transparent)]
-    Speed(#[from] SpeedError),
-    /// Serving failed.
-    #[error(transparent)]
-    Serving(#[from] ServingError),
     /// Another process holds what this one needs: stop it, or wait for it (5).
     Busy,
     /// The store or the network failed for now: the same call may succeed later (75, `EX_TEMPFAIL`).

@@ -282,7 +282,7 @@ impl Config {
                 "must not hold credentials; use store.access_key_id and store.secret_access_key",
             );
         }
-        Ok(())
+        Ok(self)
     }
 
     /// The log's directory.

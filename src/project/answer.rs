@@ -17,7 +17,7 @@ use watershed_pipelines::{
 use watershed_serving::{Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, built_by};
 use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
 
-use super::{Project, blocking, writer::unexpected};
+use super::{Project, blocking, stored::StoredViews, writer::unexpected};
 use crate::{
     control::{Answered, Reply, Request},
     error::Error,
@@ -128,7 +128,7 @@ impl Project {
     }
 
     pub(super) fn serving(&self, log: &Arc<dyn EventLog>, speed: Arc<dyn SpeedSide>) -> Result<Serving, Error> {
-        let batch = Arc::new(self.store()?);
+        let batch = Arc::new(StoredViews(self.store()?));
         let serving = Serving::new(Arc::clone(self.catalog()), Arc::clone(&self.inner.registry), batch, speed)?;
         Ok(serving.with_log(Arc::clone(log), self.speed_options()))
     }

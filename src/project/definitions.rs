@@ -7,7 +7,7 @@ use watershed_pipelines::{catalog::Catalog, registry::Registry, sql::SqlFile};
 use crate::error::{Error, Mistakes};
 
 /// The folder of a project's definitions.
-pub const DEFINITIONS: &str = "definitions";
+const DEFINITIONS: &str = "definitions";
 
 /// Reads and plans all definitions, in the order of their names.
 pub(super) fn load(project: &Path, registry: &Registry) -> Result<(Vec<SqlFile>, Catalog), Error> {

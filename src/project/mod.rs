@@ -10,6 +10,7 @@ mod ledger;
 mod listing;
 mod live;
 mod status;
+mod stored;
 mod up;
 mod verify;
 mod writer;
@@ -28,7 +29,6 @@ pub use self::{
     answer::QueryOptions,
     append::{AppendOptions, AppendReport, Lines},
     batch::BatchOptions,
-    definitions::DEFINITIONS,
     ledger::{Ledger, SourceLedger, ViewLedger},
     listing::{DeadLetter, RejectedRecord},
     status::{SourceStatus, Status, ViewStatus},
@@ -242,7 +242,7 @@ impl Project {
     fn open_log_writer(&self, control_socket: Option<PathBuf>) -> Result<FileLog, Error> {
         let options = self.log_options(control_socket);
         let log = FileLog::open_writer(self.log_directory(), options, Arc::clone(self.clock()))?;
-        for tail in log.recovery().torn_tails {
+        for tail in log.recovery().torn {
             tracing::warn!(?tail, "set aside a torn tail: records that were never acknowledged");
         }
         for source in self.catalog().sources.values() {

@@ -1,0 +1,48 @@
+//! The batch side of serving: manifests and views in the store.
+
+use std::sync::Arc;
+
+use watershed_batch::{BatchError, Manifest, Store, ViewReader};
+use watershed_log::Position;
+use watershed_pipelines::{
+    key::KeyFilter,
+    partial::{CoreKernel, Partials},
+};
+use watershed_serving::BatchSide;
+
+pub(super) struct StoredViews(pub Store);
+
+impl BatchSide for StoredViews {
+    fn newest(&self, known: Option<&Arc<Manifest>>) -> Result<Option<Arc<Manifest>>, BatchError> {
+        let newer = self.0.latest_manifest_above(known.map_or(0, |manifest| manifest.number))?;
+        Ok(newer.map(Arc::new).or_else(|| known.cloned()))
+    }
+
+    fn at_or_below(&self, epoch: u64) -> Result<Option<Arc<Manifest>>, BatchError> {
+        Ok(self.0.manifest_at_or_below_epoch(epoch)?.map(Arc::new))
+    }
+
+    fn epoch(&self, epoch: u64) -> Result<Option<Position>, BatchError> {
+        Ok(self.0.epoch(epoch)?.map(|epoch| epoch.position))
+    }
+
+    fn oldest_epoch(&self) -> Result<Option<u64>, BatchError> {
+        for number in self.0.manifest_numbers()? {
+            if let Some(manifest) = self.0.manifest(number)? {
+                return Ok(Some(manifest.epoch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(
+        &self,
+        manifest: &Arc<Manifest>,
+        view: &str,
+        kernel: &CoreKernel,
+        filter: &KeyFilter,
+    ) -> Result<Partials, BatchError> {
+        let fingerprint = manifest.views.get(view).map(|state| state.fingerprint.clone()).unwrap_or_default();
+        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read(view, &fingerprint, kernel, filter)
+    }
+}

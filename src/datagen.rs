@@ -22,8 +22,10 @@ const MERCHANTS: &[(&str, f64)] = &[
     ("Hôtel du Lac", 190.0),
 ];
 const COUNTRIES: &[&str] = &["DE", "DE", "DE", "FR", "FR", "GB", "US", "IT", "ES", "JP"];
-const STATUSES: &[&str] =
-    &["approved", "approved", "approved", "approved", "approved", "approved", "approved", "approved", "declined", "reversed"];
+const STATUSES: &[&str] = &[
+    "approved", "approved", "approved", "approved", "approved", "approved", "approved", "approved", "declined",
+    "reversed",
+];
 /// How many past records a duplicate may be a copy of.
 const DUPLICATE_DISTANCE: usize = 1_000;
 
@@ -193,7 +195,10 @@ mod tests {
         let times: Vec<String> = lines.iter().filter_map(|l| field(l, "ts")).filter(|t| t.starts_with('2')).collect();
         assert!(times.windows(2).any(|pair| pair[0] > pair[1]));
         assert!(lines.iter().collect::<HashSet<_>>().len() < lines.len());
-        let bad = lines.iter().filter(|l| field(l, "card").is_none() || field(l, "ts").is_none_or(|t| !t.starts_with('2'))).count();
+        let bad = lines
+            .iter()
+            .filter(|l| field(l, "card").is_none() || field(l, "ts").is_none_or(|t| !t.starts_with('2')))
+            .count();
         assert!((100..400).contains(&bad), "{bad}");
 
         let clean = Settings { disorder: 0.0, duplicates: 0.0, bad: 0.0, ..Settings::default() };

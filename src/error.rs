@@ -187,9 +187,10 @@ fn batch_kind(error: &BatchError) -> Kind {
 fn speed_kind(error: &SpeedError) -> Kind {
     match error {
         SpeedError::Log(error) => log_kind(error),
-        SpeedError::Stalled { .. } | SpeedError::Building { .. } | SpeedError::NotBuilt { .. } | SpeedError::Stopped { .. } => {
-            Kind::Unavailable
-        }
+        SpeedError::Stalled { .. }
+        | SpeedError::Building { .. }
+        | SpeedError::NotBuilt { .. }
+        | SpeedError::Stopped { .. } => Kind::Unavailable,
         SpeedError::UnknownView { .. } => Kind::Usage,
         _ => Kind::Failure,
     }
@@ -197,9 +198,10 @@ fn speed_kind(error: &SpeedError) -> Kind {
 
 fn serving_kind(error: &ServingError) -> Kind {
     match error {
-        ServingError::Query(_) | ServingError::NotFound { .. } | ServingError::NoKey { .. } | ServingError::Key { .. } => {
-            Kind::Usage
-        }
+        ServingError::Query(_)
+        | ServingError::NotFound { .. }
+        | ServingError::NoKey { .. }
+        | ServingError::Key { .. } => Kind::Usage,
         ServingError::Stalled(_)
         | ServingError::NotBuilt(_)
         | ServingError::NotKept { .. }

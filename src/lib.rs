@@ -14,8 +14,9 @@ mod report;
 mod signal;
 
 pub use project::{
-    AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Ledger, Lines, Project, ProjectBuilder, QueryOptions,
-    RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions, ViewLedger, ViewStatus, Writer,
+    AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Ledger, Lines, Project, ProjectBuilder,
+    QueryOptions, RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions, ViewLedger,
+    ViewStatus, Writer,
 };
 pub use watershed_pipelines::{
     catalog::Catalog,

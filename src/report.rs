@@ -113,7 +113,13 @@ mod tests {
             diagnostics: vec![diagnostic, beyond],
         };
         let shown = mistakes_text(&mistakes, true);
-        for part in ["definitions/v.sql:2:8", "random() is volatile", "not a function of the record", "hash a column", "2 mistakes"] {
+        for part in [
+            "definitions/v.sql:2:8",
+            "random() is volatile",
+            "not a function of the record",
+            "hash a column",
+            "2 mistakes",
+        ] {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
     }

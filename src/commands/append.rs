@@ -73,10 +73,8 @@ fn print(args: &Args, report: &AppendReport) -> Result<(), Error> {
         .map(|(partition, (first, last))| format!("  partition {partition}: offsets {first} to {last}"))
         .collect();
     match args.format {
-        Format::Table => {
-            writeln!(out, "{} records acknowledged in {}", acknowledged.records, args.table)
-                .and_then(|()| offsets.iter().try_for_each(|line| writeln!(out, "{line}")))
-        }
+        Format::Table => writeln!(out, "{} records acknowledged in {}", acknowledged.records, args.table)
+            .and_then(|()| offsets.iter().try_for_each(|line| writeln!(out, "{line}"))),
         Format::Json => {
             let report = json!({
                 "table": args.table,
@@ -95,7 +93,10 @@ fn print(args: &Args, report: &AppendReport) -> Result<(), Error> {
     }
     .map_err(Error::Output)?;
     if let Some(dead) = report.dead.filter(|dead| *dead > 0) {
-        note(format_args!("warning: {dead} of the lines are dead letters; see `watershed dead-letters {}`", args.table));
+        note(format_args!(
+            "warning: {dead} of the lines are dead letters; see `watershed dead-letters {}`",
+            args.table
+        ));
     }
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! `watershed batch`
 
-use std::{
-    io::Write,
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
 use indicatif::ProgressBar;
 use watershed_batch::{Progress, Report, ViewBuild};

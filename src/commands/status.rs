@@ -37,7 +37,11 @@ fn print(out: &mut StdoutLock<'_>, status: &Status) -> Result<(), Error> {
     let speed = status.pid.map_or_else(|| "not running".to_owned(), |pid| format!("running in process {pid}"));
     let lines = [
         format!("speed layer  {speed}"),
-        format!("head         {} records; the last one appended {}", total(status), seconds(status.last_append_seconds)),
+        format!(
+            "head         {} records; the last one appended {}",
+            total(status),
+            seconds(status.last_append_seconds)
+        ),
         format!(
             "cut          epoch {}, manifest {}; recorded {}; {} records above it",
             number(status.cut_epoch),
@@ -100,7 +104,10 @@ fn ledger(status: &Status) -> Vec<String> {
     let sources = status.ledger.sources.iter().map(|(name, source)| {
         let c = &source.counts;
         let (log, records, accepted, dead) = (source.log, c.records, c.accepted, c.dead);
-        format!("{name}: {log} in the log = {records} records = {accepted} accepted + {dead} dead {}", mark(source.adds_up()))
+        format!(
+            "{name}: {log} in the log = {records} records = {accepted} accepted + {dead} dead {}",
+            mark(source.adds_up())
+        )
     });
     let views = status.ledger.views.iter().map(|(name, view)| {
         let c = &view.counts;

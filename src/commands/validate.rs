@@ -30,7 +30,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit, Error> {
     }
     let mut rows = Rows::new(&["name", "kind", "columns", "fingerprint"]);
     for source in project.catalog().sources.values() {
-        rows.push([source.name.as_str().into(), "table".into(), source.schema.fields.len().into(), None::<&str>.into()]);
+        rows.push([
+            source.name.as_str().into(),
+            "table".into(),
+            source.schema.fields.len().into(),
+            None::<&str>.into(),
+        ]);
     }
     for view in project.catalog().views.values() {
         let kind = if view.core.is_some() { "materialized view" } else { "view" };

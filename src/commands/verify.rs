@@ -36,7 +36,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let verified = project.verify(&options).await?;
     let mut rows = Rows::new(&["view", "records", "rows", "cuts", "stored_partitions", "digest", "result"]);
     for view in &verified {
-        let digest = if args.format == Format::Table { &view.digest[..12.min(view.digest.len())] } else { &view.digest };
+        let digest =
+            if args.format == Format::Table { &view.digest[..12.min(view.digest.len())] } else { &view.digest };
         rows.push([
             view.view.as_str().into(),
             view.records.into(),

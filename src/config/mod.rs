@@ -240,13 +240,10 @@ impl Config {
         for (key, value) in &overrides.settings {
             builder = builder.set_override(key, value.as_str()).map_err(|e| Error::config(describe(&e)))?;
         }
-        let config: Config = builder
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| match file {
-                Some(file) => Error::config(format!("{}: {}", file.display(), describe(&error))),
-                None => Error::config(describe(&error)),
-            })?;
+        let config: Config = builder.build().and_then(config::Config::try_deserialize).map_err(|error| match file {
+            Some(file) => Error::config(format!("{}: {}", file.display(), describe(&error))),
+            None => Error::config(describe(&error)),
+        })?;
         config.validated()
     }
 

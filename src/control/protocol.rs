@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, io};
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use watershed_pipelines::{key::KeyFilter, types::{Schema, Value}};
+use watershed_pipelines::{
+    key::KeyFilter,
+    types::{Schema, Value},
+};
 
 use crate::error::Kind;
 
@@ -78,7 +81,7 @@ impl ControlError {
 
 /// What is asked of the holder.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Append the body's payloads ([`encode_payloads`]).
     Append {
@@ -123,7 +126,7 @@ pub enum Request {
 
 /// What the holder replies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reply {
     /// The records are durable as asked.
     Appended(Acknowledged),

@@ -46,7 +46,8 @@ impl Rows {
             table.add_row(row.iter().map(|value| shown(&text(value))));
         }
         for index in 0..self.columns.len() {
-            let is_number = !self.is_empty() && self.rows.iter().all(|row| row[index].is_number() || row[index].is_null());
+            let is_number =
+                !self.is_empty() && self.rows.iter().all(|row| row[index].is_number() || row[index].is_null());
             if let (true, Some(column)) = (is_number, table.column_mut(index)) {
                 column.set_cell_alignment(comfy_table::CellAlignment::Right);
             }

@@ -10,10 +10,7 @@ use watershed_batch::{
     columns::{from_arrow, to_arrow},
 };
 use watershed_log::{EventLog, Position};
-use watershed_pipelines::{
-    key::KeyFilter,
-    types::Value,
-};
+use watershed_pipelines::{key::KeyFilter, types::Value};
 use watershed_serving::{Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, built_by};
 use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
 

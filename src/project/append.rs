@@ -52,7 +52,9 @@ impl Lines {
         let (sender, chunks) = mpsc::channel(2);
         let name = name.to_owned();
         thread::spawn(move || {
-            if let Err(error) = read_lines(&name, input, LINE_BYTES_MAX, &mut |lines| sender.blocking_send(Ok(lines)).is_ok()) {
+            if let Err(error) =
+                read_lines(&name, input, LINE_BYTES_MAX, &mut |lines| sender.blocking_send(Ok(lines)).is_ok())
+            {
                 // Nobody hears it if the receiver has gone.
                 let _ = sender.blocking_send(Err(error));
             }
@@ -115,7 +117,11 @@ fn read_lines(
 
 impl Project {
     /// Appends records to a table. See [`Project::writer`] for many appends.
-    pub async fn append<P: Into<Bytes>>(&self, table: &str, payloads: impl IntoIterator<Item = P>) -> Result<Acknowledged, Error> {
+    pub async fn append<P: Into<Bytes>>(
+        &self,
+        table: &str,
+        payloads: impl IntoIterator<Item = P>,
+    ) -> Result<Acknowledged, Error> {
         self.table(table)?;
         let writer = self.writer().await?;
         let acknowledged = writer.append(table, payloads.into_iter().map(Into::into).collect(), None).await;
@@ -188,7 +194,11 @@ impl Project {
     pub(super) fn table(&self, name: &str) -> Result<&Arc<watershed_pipelines::source::Source>, Error> {
         self.catalog().source(name).ok_or_else(|| {
             let known: Vec<&str> = self.catalog().sources.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "none is defined".to_owned() } else { format!("there are: {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                "none is defined".to_owned()
+            } else {
+                format!("there are: {}", known.join(", "))
+            };
             Error::usage(format!("there is no table {name:?} ({known})"))
         })
     }
@@ -202,9 +212,8 @@ async fn next(chunks: &mut Option<mpsc::Receiver<Result<Vec<Bytes>, Error>>>) ->
 }
 
 fn count_dead(decoder: &Decoder, lines: &[Bytes], now_micros: i64) -> u64 {
-    let records = (0u64..)
-        .zip(lines)
-        .map(|(offset, payload)| RawRecord { offset, append_time_micros: now_micros, payload });
+    let records =
+        (0u64..).zip(lines).map(|(offset, payload)| RawRecord { offset, append_time_micros: now_micros, payload });
     decoder.decode(0, records, &ColumnSet::default()).counts.dead
 }
 

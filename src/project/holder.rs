@@ -52,7 +52,8 @@ impl LogHolder {
         durability: Option<Durability>,
     ) -> BoxFuture<'static, Result<Acknowledged, Error>> {
         let Some(decoder) = self.decoders.get(table) else {
-            let message = format!("the process that writes the log knows no table {table:?}; if it is new, restart that process");
+            let message =
+                format!("the process that writes the log knows no table {table:?}; if it is new, restart that process");
             return std::future::ready(Err(Error::Usage(message))).boxed();
         };
         let records = payloads

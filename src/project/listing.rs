@@ -88,7 +88,9 @@ impl Project {
             let log: Arc<dyn EventLog> = Arc::new(project.log()?);
             let (manifest, snapshot) = project.replay(&log)?;
             let stored = manifest
-                .map(|manifest| ViewReader::new(project.store()?, Arc::new(manifest)).within(&view.name, &view.fingerprint))
+                .map(|manifest| {
+                    ViewReader::new(project.store()?, Arc::new(manifest)).within(&view.name, &view.fingerprint)
+                })
                 .transpose()?;
             let mut rejected = Vec::new();
             let low = snapshot.cut().clone();

@@ -303,3 +303,6 @@ impl From<Durability> for watershed_log::Durability {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

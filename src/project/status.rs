@@ -129,7 +129,12 @@ impl Project {
         self.put_together(&*log, manifest.as_ref(), &live)
     }
 
-    fn put_together(&self, log: &dyn EventLog, manifest: Option<&Manifest>, live: &LiveFigures) -> Result<Status, Error> {
+    fn put_together(
+        &self,
+        log: &dyn EventLog,
+        manifest: Option<&Manifest>,
+        live: &LiveFigures,
+    ) -> Result<Status, Error> {
         let store = self.store()?;
         let now_micros = self.clock().now_micros();
         let seconds_since = |micros: i64| (now_micros.saturating_sub(micros)).max(0) as f64 / 1e6;

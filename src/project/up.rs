@@ -155,7 +155,8 @@ impl<'a> Service<'a> {
     ) -> Result<Service<'a>, Error> {
         let newest = live.serving.manifest();
         let store = project.store()?;
-        let last_epoch = blocking(move || Ok(store.latest_epoch()?)).await?.map(|epoch| epoch.position).unwrap_or_default();
+        let last_epoch =
+            blocking(move || Ok(store.latest_epoch()?)).await?.map(|epoch| epoch.position).unwrap_or_default();
         // A run that was missed while nothing ran is caught up once; before the first one, nothing was missed.
         let now = project.clock().now_micros();
         let last_run = newest.as_ref().map_or(now, |manifest| manifest.created_at_micros);
@@ -246,7 +247,9 @@ impl<'a> Service<'a> {
     /// Completes when the batch run under way ends; never, if there is none.
     async fn batch_ended(&mut self) -> Result<Report, Error> {
         match &mut self.batch {
-            Some(batch) => batch.await.unwrap_or_else(|error| Err(Error::Internal(format!("a batch run ended: {error}")))),
+            Some(batch) => {
+                batch.await.unwrap_or_else(|error| Err(Error::Internal(format!("a batch run ended: {error}"))))
+            }
             None => std::future::pending().await,
         }
     }

@@ -182,7 +182,8 @@ impl Project {
         head: &Position,
     ) -> Result<Arc<SpeedSnapshot>, Error> {
         // All views count as built up to the beginning of the log, where there is nothing.
-        let fingerprints = self.catalog().materialized().map(|(v, _)| (v.name.clone(), v.fingerprint.clone())).collect();
+        let fingerprints =
+            self.catalog().materialized().map(|(v, _)| (v.name.clone(), v.fingerprint.clone())).collect();
         let built = Built { cut: Position::new(), fingerprints };
         let mut options = self.speed_options();
         // Everything is in memory here, not only what lies above a cut.

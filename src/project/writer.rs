@@ -62,7 +62,9 @@ impl Project {
             tokio::time::sleep(ATTEMPT_WAIT).await;
         }
         let by = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        Err(Error::Busy(format!("the log is held by {by}, which does not answer on its control socket; stop it, or wait for it")))
+        Err(Error::Busy(format!(
+            "the log is held by {by}, which does not answer on its control socket; stop it, or wait for it"
+        )))
     }
 
     /// Takes the log's lock, and serves the control socket.
@@ -164,7 +166,12 @@ pub(super) enum Pipeline<'a> {
 
 impl Pipeline<'_> {
     /// Appends without waiting. Must be awaited to its end.
-    pub async fn send(&mut self, table: &str, payloads: Vec<Bytes>, durability: Option<Durability>) -> Result<(), Error> {
+    pub async fn send(
+        &mut self,
+        table: &str,
+        payloads: Vec<Bytes>,
+        durability: Option<Durability>,
+    ) -> Result<(), Error> {
         match self {
             Pipeline::Local { holder, waiting } => waiting.push_back(holder.submit(table, payloads, durability)),
             Pipeline::Remote(client) => {

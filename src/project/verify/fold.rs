@@ -60,11 +60,11 @@ impl<'a> Folder<'a> {
                 });
                 let decoded = self.decoder.decode(partition, records, &self.needed);
                 for builder in &mut builders {
-                    builder.push(&decoded.batch.frame)?;
+                    builder.push(&decoded.batch)?;
                 }
             }
         }
-        builders.into_iter().map(|builder| Ok(builder.finish()?)).collect()
+        Ok(builders.into_iter().map(PartialsBuilder::finish).collect())
     }
 
     /// Small batches are rare, so that verifying does not take forever.

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             record.offset.into(),
             record.column.into(),
             record.reason.into(),
-            record.payload.map_or(serde_json::Value::Null, |payload| payload_json(&payload)),
+            payload_json(&record.payload),
         ]);
     }
     rows.write(&mut std::io::stdout().lock(), args.format)?;

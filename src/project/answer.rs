@@ -41,16 +41,22 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The answer.
-    pub fn of(&self, serving: &Serving) -> Result<Answer, Error> {
-        match self {
+    /// The answer, which covers `at_least` (unless the question says otherwise).
+    pub fn of(&self, serving: &Serving, at_least: Option<&Position>) -> Result<Answer, Error> {
+        let options = ReadOptions { at_least: at_least.cloned(), ..ReadOptions::default() };
+        Ok(match self {
+            Asked::Query { sql, at_least: None, as_of: None } => serving.sql(sql, &options)?,
             Asked::Query { sql, at_least, as_of } => {
-                let options = ReadOptions { at_least: at_least.clone(), as_of: *as_of, ..ReadOptions::default() };
-                Ok(serving.sql(sql, &options)?)
+                serving.sql(sql, &ReadOptions { at_least: at_least.clone(), as_of: *as_of, ..options })?
             }
-            Asked::Lookup { view, key } => Ok(serving.lookup(view, key, &ReadOptions::default())?),
-            Asked::Scan { view, keys } => Ok(serving.scan(view, keys, &ReadOptions::default())?),
-        }
+            Asked::Lookup { view, key } => serving.lookup(view, key, &options)?,
+            Asked::Scan { view, keys } => serving.scan(view, keys, &options)?,
+        })
+    }
+
+    /// Whether the asker insists on a position.
+    pub fn says_at_least(&self) -> bool {
+        matches!(self, Asked::Query { at_least: Some(_), .. })
     }
 
     fn request(&self) -> Request {
@@ -99,13 +105,13 @@ impl Project {
 
     fn answer_by_replay(&self, asked: &Asked) -> Result<Answer, Error> {
         for _ in 1..REPLAYS_MAX {
-            match asked.of(&self.serving_by_replay()?) {
+            match asked.of(&self.serving_by_replay()?, None) {
                 // A manifest moved the cut while the log was replayed.
                 Err(Error::Serving(ServingError::OutOfStep { .. })) => {}
                 other => return other,
             }
         }
-        asked.of(&self.serving_by_replay()?)
+        asked.of(&self.serving_by_replay()?, None)
     }
 
     /// Serving over the store and a replay of the log above the newest manifest's cut.

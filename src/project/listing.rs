@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use watershed_batch::ViewReader;
-use watershed_log::{EventLog, FileLog, Offset, RecordChunk};
-use watershed_pipelines::decode::{ColumnSet, Decoder, RawRecord};
+use watershed_log::Offset;
+use watershed_pipelines::decode::{ColumnSet, Decoder};
 
-use super::{Project, blocking};
+use super::{Project, blocking, history::History};
 use crate::error::Error;
 
-/// Bytes of log that are looked through at once.
+/// Bytes that are looked through at once.
 const CHUNK_BYTES: usize = 4 << 20;
 
 /// A record that its table's schema refuses.
@@ -39,33 +39,30 @@ pub struct RejectedRecord {
     pub column: String,
     /// Why.
     pub reason: String,
-    /// Its bytes, as long as the log has them.
-    pub payload: Option<Bytes>,
+    /// Its bytes.
+    pub payload: Bytes,
 }
 
 impl Project {
-    /// The dead letters of a table that the log still has, in order of partition and offset; at most `limit`.
+    /// The dead letters of a table, in order of partition and offset; at most `limit`.
     pub async fn dead_letters(&self, table: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let decoder = Decoder::new(self.table(table)?);
         let (project, table) = (self.clone(), table.to_owned());
         blocking(move || {
-            let log = project.log()?;
+            let history = project.history()?;
+            let head = history.log.head()?;
             let mut dead = Vec::new();
-            for_each_chunk(&log, &table, |chunk| {
-                let records: Vec<_> = chunk.iter().collect();
-                let raw = records.iter().map(|record| RawRecord {
-                    offset: record.offset,
-                    append_time_micros: record.append_time_micros,
-                    payload: record.payload,
-                });
-                for refused in decoder.decode(chunk.partition(), raw, &ColumnSet::default()).dead {
-                    let record = &records[(refused.offset - chunk.first_offset()) as usize];
+            history.for_each(&table, &head, CHUNK_BYTES, |partition, stretch| {
+                let refused = decoder.decode(partition, stretch.iter(), &ColumnSet::none()).dead;
+                let mut records = stretch.iter();
+                for letter in refused {
+                    let payload = records.find(|record| record.offset == letter.offset).map(|record| record.payload);
                     dead.push(DeadLetter {
-                        partition: refused.partition,
-                        offset: refused.offset,
-                        append_time_micros: refused.append_time_micros,
-                        reason: refused.reason,
-                        payload: Bytes::copy_from_slice(record.payload),
+                        partition: letter.partition,
+                        offset: letter.offset,
+                        append_time_micros: letter.append_time_micros,
+                        reason: letter.reason,
+                        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
                     });
                 }
                 dead.len() < limit
@@ -85,8 +82,8 @@ impl Project {
         let (project, view) = (self.clone(), Arc::clone(definition));
         let source = core.source.name.clone();
         blocking(move || {
-            let log: Arc<dyn EventLog> = Arc::new(project.log()?);
-            let (manifest, snapshot) = project.replay(&log)?;
+            let history = project.history()?;
+            let (manifest, snapshot) = project.replay(&history.log)?;
             let stored = manifest
                 .map(|manifest| {
                     ViewReader::new(project.store()?, Arc::new(manifest)).within(&view.name, &view.fingerprint)
@@ -101,14 +98,14 @@ impl Project {
                     offset: one.offset,
                     column: one.column.clone(),
                     reason: one.failure.to_string(),
-                    payload: None,
+                    payload: Bytes::new(),
                 }));
             }
             rejected.extend(stored.flatten().unwrap_or_default());
             rejected.sort_unstable();
             rejected.truncate(limit);
             for one in &mut rejected {
-                one.payload = payload(&*log, &source, one.partition, one.offset)?;
+                one.payload = payload(&history, &source, one.partition, one.offset)?;
             }
             Ok(rejected)
         })
@@ -137,36 +134,13 @@ impl Within for ViewReader {
             offset: offsets.get(row).unwrap_or_default().unsigned_abs(),
             column: columns.get(row).unwrap_or_default().to_owned(),
             reason: reasons.get(row).unwrap_or_default().to_owned(),
-            payload: None,
+            payload: Bytes::new(),
         };
         Ok(Some((0..frame.height()).map(record).collect()))
     }
 }
 
-/// The record's bytes, if the log still has them.
-fn payload(log: &dyn EventLog, source: &str, partition: u32, offset: Offset) -> Result<Option<Bytes>, Error> {
-    if offset < log.start()?.partition(source, partition) {
-        return Ok(None);
-    }
-    let chunk = log.read(source, partition, offset, offset + 1, 1)?;
-    Ok(chunk.iter().next().map(|record| Bytes::copy_from_slice(record.payload)))
-}
-
-/// Goes through what the log has of a table, as long as `visit` says so.
-fn for_each_chunk(log: &FileLog, table: &str, mut visit: impl FnMut(&RecordChunk) -> bool) -> Result<(), Error> {
-    let (start, head) = (log.start()?, log.head()?);
-    for partition in 0..log.partitions(table)? {
-        let (mut from, to) = (start.partition(table, partition), head.partition(table, partition));
-        while from < to {
-            let chunk = log.read(table, partition, from, to, CHUNK_BYTES)?;
-            if chunk.is_empty() {
-                break;
-            }
-            if !visit(&chunk) {
-                return Ok(());
-            }
-            from = chunk.next_offset();
-        }
-    }
-    Ok(())
+fn payload(history: &History, source: &str, partition: u32, offset: Offset) -> Result<Bytes, Error> {
+    let stretch = history.read(source, partition, offset, offset + 1, 1)?;
+    Ok(stretch.iter().next().map(|record| Bytes::copy_from_slice(record.payload)).unwrap_or_default())
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use watershed_serving::{Answer, Serving};
+use watershed_log::EventLog;
+use watershed_serving::{Answer, Serving, ServingError};
 use watershed_speed::SpeedLayer;
 
 use super::{
@@ -18,6 +19,7 @@ use crate::{control::Reply, error::Error};
 /// A running speed layer, and serving over it.
 pub(super) struct Live {
     pub project: Project,
+    pub log: Arc<dyn EventLog>,
     pub speed: Arc<SpeedLayer>,
     pub serving: Arc<Serving>,
     /// Another process has published a manifest.
@@ -25,10 +27,15 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Answers from memory and the store.
+    /// Answers from memory and the store. What was acknowledged before the question is in the answer, as long as the speed
+    /// layer is not too far behind; the receipt says.
     async fn ask(&self, asked: Asked) -> Result<Answer, Error> {
-        let serving = Arc::clone(&self.serving);
-        blocking(move || asked.of(&serving)).await
+        let (serving, log) = (Arc::clone(&self.serving), Arc::clone(&self.log));
+        blocking(move || match asked.of(&serving, Some(&log.head()?)) {
+            Err(Error::Serving(ServingError::NotReached { .. })) if !asked.says_at_least() => asked.of(&serving, None),
+            answered => answered,
+        })
+        .await
     }
 
     pub async fn answer_query(

@@ -4,6 +4,7 @@ mod answer;
 mod append;
 mod batch;
 mod definitions;
+mod history;
 mod holder;
 mod init;
 mod ledger;

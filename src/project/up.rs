@@ -71,7 +71,7 @@ impl Project {
             let (catalog, options) = (Arc::clone(project.catalog()), project.speed_options());
             let speed = Arc::new(SpeedLayer::new(catalog, project.registry(), Arc::clone(&log), options, &built)?);
             let serving = Arc::new(project.serving(&log, Arc::clone(&speed) as Arc<dyn SpeedSide>)?);
-            Ok(Live { project, speed, serving, look_for_manifest: Notify::new() })
+            Ok(Live { project, log, speed, serving, look_for_manifest: Notify::new() })
         })
         .await
     }

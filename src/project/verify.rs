@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 use watershed_batch::{Manifest, ViewReader};
-use watershed_log::{EventLog, Position};
+use watershed_log::Position;
 use watershed_pipelines::{
     catalog::View,
     key::KeyFilter,
@@ -18,7 +18,7 @@ use watershed_pipelines::{
 };
 use watershed_speed::{Built, SpeedLayer, SpeedSnapshot};
 
-use super::{Project, blocking};
+use super::{Project, blocking, history::History};
 use crate::error::Error;
 
 /// Differing keys that are listed per view.
@@ -87,7 +87,8 @@ struct Subject {
 }
 
 impl Project {
-    /// Recomputes views in batch only, in speed only and merged at several cuts, and compares the canonical bytes.
+    /// Recomputes views in batch only, in speed only and merged at several cuts, and compares the canonical bytes. Where
+    /// retention has deleted the log's first records, speed only cannot be recomputed and is left out.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
         let wanted = self.wanted_views(&options.views)?;
         let (project, options) = (self.clone(), options.clone());
@@ -109,18 +110,13 @@ impl Project {
     }
 
     fn verify_views(&self, wanted: &BTreeSet<String>, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
-        let log: Arc<dyn EventLog> = Arc::new(self.log()?);
-        let (start, head) = (log.start()?, log.head()?);
-        if !start.is_zero() {
-            return Err(Error::Unavailable(
-                "the log's first records were deleted after they were archived, so batch only and speed only cannot be \
-                 recomputed from it; `watershed batch --full` recomputes from the archive and compares"
-                    .to_owned(),
-            ));
-        }
+        let history = self.history()?;
+        let head = history.log.head()?;
+        // What the log no longer has, only the batch path can read: cuts lie at or above the log's start.
+        let start = history.start.clone();
         let store = self.store()?;
-        let manifest = store.latest_manifest()?.filter(|manifest| manifest.cut.le(&head));
-        let chain = cuts::chain(&store, &head, manifest.as_ref(), options)?;
+        let manifest = store.latest_manifest()?.filter(|m| start.le(&m.cut) && m.cut.le(&head));
+        let chain = cuts::chain(&store, (&start, &head), manifest.as_ref(), options)?;
         let mut subjects = Vec::new();
         for (view, core) in self.catalog().materialized().filter(|(view, _)| wanted.contains(&view.name)) {
             let kernel = CoreKernel::compile(core, self.registry())?;
@@ -135,14 +131,14 @@ impl Project {
             };
             subjects.push(Subject { view: Arc::clone(view), batch_only: kernel.empty(), kernel, verified });
         }
-        let speed = self.speed_with_edges(&log, &chain, &head)?;
+        let speed = self.speed_with_edges(&history, &chain, &head)?;
         let mut by_source: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, subject) in subjects.iter().enumerate() {
             by_source.entry(subject.kernel.core().source.name.clone()).or_default().push(index);
         }
         for (source, indexes) in by_source {
             let kernels: Vec<CoreKernel> = indexes.iter().map(|&i| subjects[i].kernel.clone()).collect();
-            let folder = fold::Folder::new(&*log, self.catalog().source(&source), kernels, options.seed)?;
+            let folder = fold::Folder::new(&history, self.catalog().source(&source), kernels, options.seed)?;
             for (&index, partials) in indexes.iter().zip(folder.fold(&Position::new(), &head)?) {
                 subjects[index].begin(partials);
             }
@@ -164,9 +160,11 @@ impl Project {
             }
         }
         for subject in &mut subjects {
-            let all = speed.view(&subject.view.name, Some(&Position::new()), Some(&head))?;
-            let speed_only = subject.merge(&subject.kernel.empty(), &all)?;
-            subject.compare("speed only", &speed_only);
+            if start.is_zero() {
+                let all = speed.view(&subject.view.name, Some(&start), Some(&head))?;
+                let speed_only = subject.merge(&subject.kernel.empty(), &all)?;
+                subject.compare("speed only", &speed_only);
+            }
             if let Some(manifest) = &manifest {
                 subject.compare_stored(&ViewReader::new(store.clone(), Arc::new(manifest.clone())), &speed, &head)?;
             }
@@ -174,21 +172,22 @@ impl Project {
         Ok(subjects.into_iter().map(|subject| subject.verified).collect())
     }
 
-    /// Everything in the speed layer, with edges at the cuts and the head.
+    /// Everything that the log has in the speed layer, with edges at the cuts and the head.
     fn speed_with_edges(
         &self,
-        log: &Arc<dyn EventLog>,
+        history: &History,
         chain: &[cuts::Cut],
         head: &Position,
     ) -> Result<Arc<SpeedSnapshot>, Error> {
-        // All views count as built up to the beginning of the log, where there is nothing.
+        // All views count as built up to the beginning of the log.
         let fingerprints =
             self.catalog().materialized().map(|(v, _)| (v.name.clone(), v.fingerprint.clone())).collect();
-        let built = Built { cut: Position::new(), fingerprints };
+        let built = Built { cut: history.start.clone(), fingerprints };
         let mut options = self.speed_options();
         // Everything is in memory here, not only what lies above a cut.
         options.view_bytes_max = usize::MAX;
-        let layer = SpeedLayer::new(Arc::clone(self.catalog()), self.registry(), Arc::clone(log), options, &built)?;
+        let (catalog, log) = (Arc::clone(self.catalog()), Arc::clone(&history.log));
+        let layer = SpeedLayer::new(catalog, self.registry(), log, options, &built)?;
         for cut in chain {
             layer.add_epoch(&cut.position)?;
         }

@@ -14,17 +14,18 @@ pub(super) struct Cut {
     pub position: Position,
 }
 
-/// The newest recorded epochs, the manifest's cut, and pseudo-random positions between them: a chain, ascending.
+/// The newest recorded epochs, the manifest's cut, and pseudo-random positions between them: a chain, ascending
+/// from where the log begins.
 pub(super) fn chain(
     store: &Store,
-    head: &Position,
+    (start, head): (&Position, &Position),
     manifest: Option<&Manifest>,
     options: &VerifyOptions,
 ) -> Result<Vec<Cut>, Error> {
     let mut chain = Vec::new();
     let numbers = store.epoch_numbers()?;
     for number in numbers[numbers.len().saturating_sub(options.epochs)..].iter().copied() {
-        if let Some(epoch) = store.epoch(number)?.filter(|epoch| epoch.position.le(head)) {
+        if let Some(epoch) = store.epoch(number)?.filter(|e| start.le(&e.position) && e.position.le(head)) {
             chain.push(Cut { name: format!("epoch {number}"), position: epoch.position });
         }
     }
@@ -34,17 +35,19 @@ pub(super) fn chain(
         let at = chain.iter().take_while(|cut| cut.position.le(&manifest.cut)).count();
         chain.insert(at, Cut { name: format!("epoch {}", manifest.epoch), position: manifest.cut.clone() });
     }
-    add_random(&mut chain, head, options);
+    if !start.is_zero() {
+        chain.insert(0, Cut { name: "the log's start".to_owned(), position: start.clone() });
+    }
+    add_random(&mut chain, (start, head), options);
     Ok(chain)
 }
 
-fn add_random(chain: &mut Vec<Cut>, head: &Position, options: &VerifyOptions) {
+fn add_random(chain: &mut Vec<Cut>, (start, head): (&Position, &Position), options: &VerifyOptions) {
     let mut rng = StdRng::seed_from_u64(options.seed);
-    let nothing = Position::new();
     for number in 1..=options.random_cuts {
         // Between two neighbours, so that the chain stays one.
         let at = rng.random_range(0..=chain.len());
-        let low = if at == 0 { &nothing } else { &chain[at - 1].position };
+        let low = if at == 0 { start } else { &chain[at - 1].position };
         let high = chain.get(at).map_or(head, |cut| &cut.position);
         let mut position = Position::new();
         for (source, partition, top) in high.iter() {
@@ -63,12 +66,14 @@ mod tests {
     fn cuts_ascend_whatever_the_seed() {
         let head: Position = [("a".to_owned(), vec![100, 7, 0]), ("b".to_owned(), vec![1])].into_iter().collect();
         let middle: Position = [("a".to_owned(), vec![50, 7])].into_iter().collect();
+        let start: Position = [("a".to_owned(), vec![10, 1])].into_iter().collect();
         for seed in 0..50 {
             let mut chain = vec![Cut { name: "epoch 1".to_owned(), position: middle.clone() }];
-            add_random(&mut chain, &head, &VerifyOptions { seed, random_cuts: 9, ..VerifyOptions::default() });
+            let options = VerifyOptions { seed, random_cuts: 9, ..VerifyOptions::default() };
+            add_random(&mut chain, (&start, &head), &options);
             assert_eq!(chain.len(), 10);
             assert!(chain.windows(2).all(|pair| pair[0].position.le(&pair[1].position)), "seed {seed}: {chain:?}");
-            assert!(chain.iter().all(|cut| cut.position.le(&head)), "seed {seed}");
+            assert!(chain.iter().all(|c| start.le(&c.position) && c.position.le(&head)), "seed {seed}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Batch only: records folded straight from the log, in batches of changing sizes.
+//! Batch only: records folded straight from log and archive, in batches of changing sizes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use watershed_log::{EventLog, Position};
+use watershed_log::Position;
 use watershed_pipelines::{
-    decode::{ColumnSet, Decoder, RawRecord},
+    decode::{ColumnSet, Decoder},
     partial::{CoreKernel, Partials, PartialsBuilder},
     source::Source,
 };
 
-use crate::error::Error;
+use crate::{error::Error, project::history::History};
 
 /// Bytes of one batch: at least, at most.
 const BATCH_BYTES: std::ops::RangeInclusive<usize> = 1..=4 << 20;
 
 /// Folds one source's records for some of its views.
 pub(super) struct Folder<'a> {
-    log: &'a dyn EventLog,
+    history: &'a History,
     source: &'a Source,
     decoder: Decoder,
     needed: ColumnSet,
@@ -27,7 +27,7 @@ pub(super) struct Folder<'a> {
 
 impl<'a> Folder<'a> {
     pub fn new(
-        log: &'a dyn EventLog,
+        history: &'a History,
         source: Option<&'a Arc<Source>>,
         kernels: Vec<CoreKernel>,
         seed: u64,
@@ -38,7 +38,7 @@ impl<'a> Folder<'a> {
             needed.union(&kernel.columns_needed());
         }
         let sizes = Mutex::new(StdRng::seed_from_u64(seed));
-        Ok(Folder { log, source, decoder: Decoder::new(source), needed, kernels, sizes })
+        Ok(Folder { history, source, decoder: Decoder::new(source), needed, kernels, sizes })
     }
 
     /// The partials of the records from `low` up to `high`, one per kernel.
@@ -48,17 +48,9 @@ impl<'a> Folder<'a> {
         for partition in 0..self.source.partitions {
             let (mut from, to) = (low.partition(name, partition), high.partition(name, partition));
             while from < to {
-                let chunk = self.log.read(name, partition, from, to, self.next_size())?;
-                if chunk.is_empty() {
-                    break;
-                }
-                from = chunk.next_offset();
-                let records = chunk.iter().map(|record| RawRecord {
-                    offset: record.offset,
-                    append_time_micros: record.append_time_micros,
-                    payload: record.payload,
-                });
-                let decoded = self.decoder.decode(partition, records, &self.needed);
+                let stretch = self.history.read(name, partition, from, to, self.next_size())?;
+                from = stretch.next_offset();
+                let decoded = self.decoder.decode(partition, stretch.iter(), &self.needed);
                 for builder in &mut builders {
                     builder.push(&decoded.batch)?;
                 }

@@ -4,6 +4,7 @@ use std::{
     env, fs,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use tokio::net::UnixListener;
@@ -14,10 +15,13 @@ use super::protocol::ControlError;
 const PATH_BYTES_MAX: usize = 103;
 const PREFIX: &str = "control-";
 
-/// The path for the socket of process `pid`: in the log's directory if the path is short enough, else in a directory of its own
-/// under `short` (`XDG_RUNTIME_DIR` or the system's temporary directory).
-pub fn socket_path(log_directory: &Path, short: &Path, pid: u32) -> PathBuf {
-    let path = log_directory.join(format!("{PREFIX}{pid}.sock"));
+/// Sockets that this process has bound: no two have one name, so whatever has the next one's was left by a dead process.
+static BOUND: AtomicU64 = AtomicU64::new(0);
+
+/// The path for the socket `number` of process `pid`: in the log's directory if the path is short enough, else in a directory of
+/// its own under `short` (`XDG_RUNTIME_DIR` or the system's temporary directory).
+pub fn socket_path(log_directory: &Path, short: &Path, pid: u32, number: u64) -> PathBuf {
+    let path = log_directory.join(format!("{PREFIX}{pid}-{number}.sock"));
     if path.as_os_str().len() <= PATH_BYTES_MAX {
         return path;
     }
@@ -27,7 +31,7 @@ pub fn socket_path(log_directory: &Path, short: &Path, pid: u32) -> PathBuf {
         .as_encoded_bytes()
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    short.join(format!("watershed-{digest:016x}-{pid}")).join("control.sock")
+    short.join(format!("watershed-{digest:016x}-{pid}-{number}")).join("control.sock")
 }
 
 /// A bound socket. Its file is removed when it is dropped.
@@ -49,7 +53,7 @@ impl ControlSocket {
 
     fn bind_at(log_directory: &Path, short: &Path) -> Result<ControlSocket, ControlError> {
         let absolute = std::path::absolute(log_directory).map_err(ControlError::io("resolve the log's directory"))?;
-        let path = socket_path(&absolute, short, std::process::id());
+        let path = socket_path(&absolute, short, std::process::id(), BOUND.fetch_add(1, Ordering::Relaxed));
         let own_directory = path.parent() != Some(&absolute);
         if let (true, Some(parent)) = (own_directory, path.parent()) {
             // A process of this id that died may have left it. Removing what another user made fails, as it should.
@@ -85,7 +89,7 @@ impl ControlSocket {
         let Ok(entries) = fs::read_dir(log_directory) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|n| n.strip_prefix(PREFIX)?.strip_suffix(".sock")) else { continue };
+            let Some(pid) = name.to_str().and_then(|n| n.strip_prefix(PREFIX)?.split('-').next()) else { continue };
             let is_dead = !Path::new("/proc").join(pid).exists();
             if is_dead && entry.path() != self.path {
                 let _ = fs::remove_file(entry.path());
@@ -117,7 +121,7 @@ mod tests {
     fn short_paths_lie_beside_the_log_and_vanish() {
         in_runtime(|| {
             let directory = tempfile::tempdir().unwrap();
-            let stale = directory.path().join("control-999999999.sock");
+            let stale = directory.path().join("control-999999999-0.sock");
             fs::write(&stale, "").unwrap();
             let socket = ControlSocket::bind_at(directory.path(), directory.path()).unwrap();
             assert_eq!(fs::metadata(socket.path()).unwrap().permissions().mode() & 0o777, 0o600);

@@ -12,6 +12,8 @@ use watershed_pipelines::{
 
 use super::*;
 
+mod whole;
+
 /// One table with two text columns, in four partitions by `card`.
 fn catalog() -> Catalog {
     let field = |name: &str, nullable| Field { name: name.to_owned(), data_type: DataType::Text, nullable };

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
@@ -43,8 +43,10 @@ impl Counts {
 pub(crate) struct Faults {
     /// How many more writing requests succeed; below zero, none fails.
     pub writes_left: AtomicI64,
-    /// How many of the next writes are done while their response is lost.
-    pub lost_responses: AtomicI64,
+    /// After how many more objects are written the response to one is lost; below zero, none is.
+    pub lost_after: AtomicI64,
+    /// How many of the next creates are done while their response is lost.
+    pub lost_creates: AtomicI64,
 }
 
 /// Counts requests and bytes read.
@@ -61,7 +63,8 @@ fn lost() -> object_store::Error {
 
 impl Counting {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> Counting {
-        let faults = Faults { writes_left: AtomicI64::new(-1), lost_responses: AtomicI64::new(0) };
+        let faults =
+            Faults { writes_left: AtomicI64::new(-1), lost_after: AtomicI64::new(-1), lost_creates: AtomicI64::new(0) };
         Counting { inner, counts: Arc::default(), faults: Arc::new(faults) }
     }
 
@@ -97,11 +100,15 @@ impl ObjectStore for Counting {
     {
         async move {
             self.write_allowed()?;
+            let create = opts.mode == PutMode::Create;
             let result = self.inner.put_opts(location, payload, opts).await?;
+            if self.faults.lost_after.fetch_sub(1, Ordering::SeqCst) == 0 {
+                return Err(lost());
+            }
             let lose = |n| if n > 0 { Some(n - 1) } else { None };
-            match self.faults.lost_responses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose) {
-                Ok(_) => Err(lost()),
-                Err(_) => Ok(result),
+            match create && self.faults.lost_creates.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
+                true => Err(lost()),
+                false => Ok(result),
             }
         }
         .boxed()

@@ -7,6 +7,8 @@ pub(crate) mod rejected;
 pub(crate) mod report;
 mod scan;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, time::Instant};
 

@@ -114,3 +114,97 @@ fn import(array: &ArrayRef) -> Result<Box<dyn polars_arrow::array::Array>, Strin
         polars_ffi::import_array_from_c(array, field.dtype).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{
+        BinaryChunked, BooleanChunked, DataType as Type, Float64Chunked, Int32Chunked, Int64Chunked, IntoSeries,
+        NewChunkedArray, StringChunked, TimeUnit as Unit,
+    };
+
+    use super::*;
+
+    /// Every type that views have, and states; with NULLs, long and short texts.
+    fn frame() -> DataFrame {
+        let name = |name: &str| PlSmallStr::from(name);
+        let ints =
+            Int64Chunked::from_slice_options(name("bigint"), &[Some(i64::MIN), None, Some(i64::MAX)]).into_series();
+        let days = Int32Chunked::from_slice_options(name("date"), &[Some(-1), None, Some(20_000)]).into_series();
+        let cents = Int64Chunked::from_slice_options(name("decimal"), &[Some(-5), None, Some(123_456)]).into_series();
+        let named = |series: &Series, name: &str, to: &Type| {
+            let mut series = series.cast(to).unwrap();
+            series.rename(name.into());
+            Column::from(series)
+        };
+        let texts = [Some("short"), None, Some("a text that is too long to be kept inside a view")];
+        let bytes: [Option<&[u8]>; 3] = [Some(&[0, 255]), None, Some(&[7; 40])];
+        let columns = vec![
+            BooleanChunked::from_slice_options(name("boolean"), &[Some(true), None, Some(false)]).into_series().into(),
+            Int32Chunked::from_slice_options(name("int"), &[Some(i32::MIN), None, Some(3)]).into_series().into(),
+            Float64Chunked::from_slice_options(name("double"), &[Some(f64::NAN), None, Some(-1.5)])
+                .into_series()
+                .into(),
+            StringChunked::from_slice_options(name("text"), &texts).into_series().into(),
+            BinaryChunked::from_slice_options(name("state"), &bytes).into_series().into(),
+            named(&ints, "timestamp", &Type::Datetime(Unit::Microseconds, None)),
+            named(&days, "date", &Type::Date),
+            named(&cents, "decimal", &Type::Decimal(38, 4)),
+            ints.into(),
+        ];
+        DataFrame::new(3, columns).unwrap()
+    }
+
+    #[test]
+    fn every_type_comes_back() {
+        let frame = frame();
+        let batch = to_arrow(&frame).unwrap();
+        let types: Vec<String> = batch.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
+        let expected = [
+            "Boolean",
+            "Int32",
+            "Float64",
+            "Utf8View",
+            "BinaryView",
+            "Timestamp(µs, \"UTC\")",
+            "Date32",
+            "Decimal128(38, 4)",
+            "Int64",
+        ];
+        assert_eq!(types, expected);
+        let back = from_arrow(&[batch]).unwrap();
+        assert_eq!(back.schema(), frame.schema());
+        assert!(back.equals_missing(&frame), "{back}\n{frame}");
+    }
+
+    #[test]
+    fn parts_empty_frames_and_several_chunks_come_back() {
+        let frame = frame();
+        let mut twice = frame.slice(1, 2);
+        twice.vstack_mut(&frame).unwrap();
+        let batch = to_arrow(&twice).unwrap();
+        assert!(from_arrow(std::slice::from_ref(&batch)).unwrap().equals_missing(&twice));
+        // Arrow's slices keep their parents' buffers, and an offset.
+        let parts = [batch.slice(0, 1), batch.slice(1, 0), batch.slice(1, 4)];
+        assert!(from_arrow(&parts).unwrap().equals_missing(&twice));
+        let none = frame.slice(0, 0);
+        let back = from_arrow(&[to_arrow(&none).unwrap()]).unwrap();
+        assert_eq!((back.height(), back.schema()), (0, none.schema()));
+    }
+
+    #[test]
+    fn buffers_are_shared() {
+        let frame = frame();
+        let batch = to_arrow(&frame).unwrap();
+        let ours = frame.column("bigint").unwrap().i64().unwrap().downcast_iter().next().unwrap().values().as_ptr();
+        let theirs = batch.column(8).as_primitive::<arrow_array::types::Int64Type>().values().as_ptr();
+        assert_eq!(ours, theirs);
+    }
+
+    #[test]
+    fn what_was_shared_outlives_where_it_came_from() {
+        let batch = to_arrow(&frame()).unwrap();
+        let back = from_arrow(&[batch.clone(), batch]).unwrap();
+        assert_eq!(back.height(), 6);
+        assert_eq!(back.column("text").unwrap().str().unwrap().get(5).unwrap().len(), 48);
+    }
+}

@@ -37,7 +37,7 @@ pub(super) enum Purpose {
 
 impl Job {
     /// Whether it needs the records below the previous cut.
-    fn from_the_start(&self) -> bool {
+    fn starts_at_zero(&self) -> bool {
         self.base.is_none()
     }
 }
@@ -172,7 +172,7 @@ fn items(
     for (index, plan) in sources.iter().enumerate() {
         let name = &plan.source.name;
         let all: Arc<[usize]> = (0..jobs.len()).filter(|&i| jobs[i].source == index).collect();
-        let from_start: Arc<[usize]> = all.iter().copied().filter(|&i| jobs[i].from_the_start()).collect();
+        let from_start: Arc<[usize]> = all.iter().copied().filter(|&i| jobs[i].starts_at_zero()).collect();
         for partition in 0..plan.source.partitions {
             let end = cut.partition(name, partition);
             let counted_from = if plan.recount { 0 } else { below.partition(name, partition) };

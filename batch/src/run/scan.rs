@@ -111,19 +111,16 @@ impl<'a> Scan<'a> {
         let planned = self.plan.items.iter().map(|item| item.to - item.from).sum();
         self.run.options.progress.records_planned(planned);
         let outcomes = pool.broadcast(|_| {
+            let mut ending = Ending { scan: &self, well: false };
             let outcome = Worker::new(&self).run();
-            if outcome.is_err() {
-                self.failed.store(true, Ordering::SeqCst);
-                self.archives.values().for_each(ArchiveWriter::abort);
-            }
+            ending.well = outcome.is_ok();
             outcome
         });
         let mut first = Ok(());
         for outcome in outcomes {
-            match (&first, outcome) {
-                // "Stopped" is what a thread says that another's failure stopped.
-                (Ok(()) | Err(BatchError::Stopped), Err(error)) => first = Err(error),
-                _ => {}
+            // "Stopped" is what a thread says that another's failure stopped.
+            if let (Ok(()) | Err(BatchError::Stopped), Err(error)) = (&first, outcome) {
+                first = Err(error);
             }
         }
         first?;
@@ -144,6 +141,21 @@ impl<'a> Scan<'a> {
 
     fn is_stopped(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.run.options.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Stops the other threads unless this one ends well; also when it panics, for they may be waiting for it.
+struct Ending<'a> {
+    scan: &'a Scan<'a>,
+    well: bool,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if !self.well {
+            self.scan.failed.store(true, Ordering::SeqCst);
+            self.scan.archives.values().for_each(ArchiveWriter::abort);
+        }
     }
 }
 

@@ -106,10 +106,10 @@ impl Store {
             .map_err(BatchError::store("read", path))
     }
 
-    /// Ranges of the object.
-    pub(crate) fn get_ranges(&self, path: &str, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+    /// A range of the object.
+    pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
         let location = location_of(path);
-        self.wait(|objects| async move { objects.get_ranges(&location, &ranges).await })?
+        self.wait(|objects| async move { objects.get_range(&location, range).await })?
             .map_err(BatchError::store("read", path))
     }
 

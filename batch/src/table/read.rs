@@ -95,8 +95,7 @@ fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     }
     let start = file.bytes.checked_sub(file.tail_bytes);
     let start = start.ok_or_else(|| BatchError::damaged(&file.path, "the tail is longer than the file"))?;
-    let mut parts = store.get_ranges(&file.path, vec![start..file.bytes])?;
-    let bytes = parts.pop().unwrap_or_default();
+    let bytes = store.get_range(&file.path, start..file.bytes)?;
     if blake3::hash(&bytes).to_hex().as_str() != file.tail_checksum {
         return Err(BatchError::damaged(&file.path, "the tail's checksum does not match"));
     }

@@ -3,6 +3,7 @@
 mod archived;
 mod equality;
 mod killed;
+mod local;
 mod publishing;
 
 use std::{

@@ -97,10 +97,16 @@ fn free_text(typed: &Typed, to: DataType) -> Planned<Expr> {
     let Expr::Literal { value: Value::Text(text), .. } = &typed.expr else { return Ok(typed.expr.clone()) };
     match text_value(text, to) {
         Some(value) => Ok(Expr::Literal { value, data_type: to }),
-        None => Err(Mistake::new(typed.span, format!("'{text}' is not a {to}"))
-            .label(format!("a {to} is needed here"))
+        None => Err(Mistake::new(typed.span, format!("'{text}' is not {}", a(to)))
+            .label(format!("{} is needed here", a(to)))
             .maybe_help(example(to).map(|e| format!("write it as {e}")))),
     }
+}
+
+/// The type with its article.
+fn a(data_type: DataType) -> String {
+    let article = if data_type == DataType::Int { "an" } else { "a" };
+    format!("{article} {data_type}")
 }
 
 /// How a constant of the type is written.

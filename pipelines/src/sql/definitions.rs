@@ -36,8 +36,15 @@ struct Definition<'a> {
     file: usize,
 }
 
+/// Syntax trees are walked by recursion: work on them runs with at least this much stack, whatever thread calls.
+const STACK: usize = 16 << 20;
+
 /// Plans all texts.
 pub(crate) fn plan(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagnostic>> {
+    stacker::maybe_grow(STACK, 4 * STACK, || plan_all(files, registry))
+}
+
+fn plan_all(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagnostic>> {
     let texts: Vec<Text<'_>> = files.iter().map(|f| Text::new(&f.name, &f.text)).collect();
     let parsed: Vec<(usize, Planned<Parsed>)> =
         files.iter().enumerate().flat_map(|(i, f)| parse(&f.text).into_iter().map(move |p| (i, p))).collect();
@@ -48,17 +55,17 @@ pub(crate) fn plan(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Ve
         let Parsed { statement, span } = match parsed {
             Ok(parsed) => parsed,
             Err(mistake) => {
-                planning.report(mistake.clone(), *file, Span::empty());
+                planning.report(Mistake::clone(mistake), *file, Span::empty());
                 continue;
             }
         };
         match name_of(statement, *span) {
-            Err(mistake) => planning.report(mistake, *file, *span),
+            Err(mistake) => planning.report(*mistake, *file, *span),
             Ok((name, name_span)) => match names.get(&name) {
                 Some(other) => {
                     let mistake = Mistake::new(name_span, format!("`{name}` is defined twice")).label("again");
                     let place = format!("the first definition is in {other}; tables and views share one namespace");
-                    planning.report(mistake.help(place), *file, *span);
+                    planning.report(*mistake.help(place), *file, *span);
                 }
                 None => {
                     names.insert(name.clone(), texts[*file].name);
@@ -112,11 +119,11 @@ impl<'a> Planning<'a> {
         Planning { registry, texts, catalog: Catalog::default(), failed: BTreeSet::new(), diagnostics: Vec::new() }
     }
 
-    fn report(&mut self, mistake: Box<Mistake>, file: usize, statement: Span) {
+    fn report(&mut self, mistake: Mistake, file: usize, statement: Span) {
         self.diagnostics.extend(mistake.diagnostics(&self.texts[file], statement).into_iter().map(|d| (file, d)));
     }
 
-    fn fail(&mut self, definition: &Definition<'_>, mistake: Box<Mistake>) {
+    fn fail(&mut self, definition: &Definition<'_>, mistake: Mistake) {
         self.failed.insert(definition.name.clone());
         self.report(mistake, definition.file, definition.span);
     }
@@ -128,7 +135,7 @@ impl<'a> Planning<'a> {
                     Ok(source) => {
                         self.catalog.sources.insert(source.name.clone(), Arc::new(source));
                     }
-                    Err(mistake) => self.fail(definition, mistake),
+                    Err(mistake) => self.fail(definition, *mistake),
                 }
             }
         }
@@ -151,7 +158,7 @@ impl<'a> Planning<'a> {
             }
             match self.materialized(definition, create, &view_names) {
                 Ok(view) => self.add(view),
-                Err(mistake) => self.fail(definition, mistake),
+                Err(mistake) => self.fail(definition, *mistake),
             }
         }
         self.derived(derived);
@@ -172,7 +179,7 @@ impl<'a> Planning<'a> {
                         let mistake = Mistake::new(span, format!("the view `{}` reads itself", definition.name))
                             .label("a cycle")
                             .help(format!("the cycle: {}", path.join(" → ")));
-                        self.fail(definition, mistake);
+                        self.fail(definition, *mistake);
                     }
                 }
                 return;
@@ -184,7 +191,7 @@ impl<'a> Planning<'a> {
                 }
                 match self.derive(definition, create) {
                     Ok(view) => self.add(view),
-                    Err(mistake) => self.fail(definition, mistake),
+                    Err(mistake) => self.fail(definition, *mistake),
                 }
             }
             waiting = blocked;
@@ -358,6 +365,10 @@ pub(crate) fn plan_query(
     sql: &str,
     registry: &Registry,
 ) -> Result<crate::catalog::Query, Diagnostic> {
+    stacker::maybe_grow(STACK, 4 * STACK, || plan_one(catalog, sql, registry))
+}
+
+fn plan_one(catalog: &Catalog, sql: &str, registry: &Registry) -> Result<crate::catalog::Query, Diagnostic> {
     const NAME: &str = "query";
     let text = Text::new(NAME, sql);
     let planned = (|| {

@@ -121,6 +121,8 @@ pub(crate) fn all<T>(results: impl IntoIterator<Item = Planned<T>>) -> Planned<V
             Ok(value) => values.push(value),
             Err(mistake) => match &mut first {
                 None => first = Some(mistake),
+                // One place is blamed once: what follows there follows from it.
+                Some(first) if first.span == mistake.span && first.span != Span::empty() => {}
                 Some(first) => first.more.push(*mistake),
             },
         }

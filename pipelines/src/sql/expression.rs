@@ -192,7 +192,7 @@ impl<'a> Context<'a> {
                 }
                 Ok(call(Function::Substring, args, DataType::Text))
             }
-            A::Trim { trim_where, trim_what: None, expr, trim_characters: None } => {
+            A::Trim { trim_where, trim_what, expr, trim_characters: None } if removes_spaces(trim_what.as_deref()) => {
                 let function = match trim_where {
                     None | Some(TrimWhereField::Both) => Function::Trim,
                     Some(TrimWhereField::Leading) => Function::TrimStart,
@@ -347,6 +347,15 @@ impl<'a> Context<'a> {
         let data_type = operator::type_of(&values, otherwise.as_deref());
         let branches = tests.into_iter().zip(values).collect();
         Ok(Typed { nullable, ..Typed::new(Expr::Case { branches, otherwise, data_type }, span) })
+    }
+}
+
+/// `TRIM(x)` and `TRIM(' ' FROM x)`.
+fn removes_spaces(what: Option<&ast::Expr>) -> bool {
+    match what {
+        None => true,
+        Some(ast::Expr::Value(value)) => matches!(&value.value, ast::Value::SingleQuotedString(text) if text == " "),
+        Some(_) => false,
     }
 }
 

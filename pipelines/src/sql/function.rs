@@ -167,11 +167,9 @@ pub(crate) fn plan(context: &Context<'_>, call: &ast::Function, span: Span) -> P
     if let Some(user) = context.registry.get(&name) {
         if user.arguments.len() != args.len() {
             let declared: Vec<String> = user.arguments.iter().map(ToString::to_string).collect();
-            return Err(Mistake::new(
-                span,
-                format!("{name} takes {} arguments, {} are given", user.arguments.len(), args.len()),
-            )
-            .help(format!("write {name}({})", declared.join(", "))));
+            let plural = if user.arguments.len() == 1 { "" } else { "s" };
+            let message = format!("{name} takes {} argument{plural}, not {}", user.arguments.len(), args.len());
+            return Err(Mistake::new(span, message).help(format!("write {name}({})", declared.join(", "))));
         }
         let args = all(args.iter().zip(&user.arguments).map(|(arg, to)| context.plan_as(arg, *to)))?;
         let expr = Expr::User { name: user.name.clone(), version: user.version, args, data_type: user.returns };

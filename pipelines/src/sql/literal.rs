@@ -159,7 +159,7 @@ fn add_unit(total: &mut Interval, count: f64, unit: &str) -> Option<()> {
         total.days = total.days.checked_add(whole(count)?.checked_mul(*days)?)?;
     } else {
         let product = (count * *micros as f64).round();
-        if !(product.abs() < 9e18) {
+        if !product.is_finite() || product.abs() >= 9e18 {
             return None;
         }
         total.micros = total.micros.checked_add(product as i64)?;

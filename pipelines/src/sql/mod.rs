@@ -12,6 +12,7 @@ mod expression;
 mod fingerprint;
 mod from;
 mod function;
+mod input;
 mod literal;
 mod name;
 mod operator;

@@ -70,10 +70,21 @@ pub(crate) fn compare(function: Function, left: &Typed, right: &Typed, span: Spa
         let (a, b) = (left.data_type(), right.data_type());
         return Err(Mistake::new(span, format!("cannot compare {a} with {b}"))
             .label(format!("{a} and {b}"))
-            .maybe_help(cast_help(a, b)));
+            .maybe_help(quote_help(left, right).or_else(|| cast_help(a, b))));
     };
     let args = all([coerce(left, to), coerce(right, to)])?;
     Ok(Typed { nullable: left.nullable || right.nullable, ..call(function, args, DataType::Boolean, span) })
+}
+
+/// `card = 5`, where `card` is a text: the constant lacks its quotes.
+fn quote_help(left: &Typed, right: &Typed) -> Option<String> {
+    let (text, number) = if left.data_type() == DataType::Text { (left, right) } else { (right, left) };
+    match &number.expr {
+        Expr::Literal { value: crate::types::Value::Int(v), .. } if text.data_type() == DataType::Text => {
+            Some(format!("write the constant as a text: '{v}'"))
+        }
+        _ => None,
+    }
 }
 
 fn cast_help(a: DataType, b: DataType) -> Option<String> {

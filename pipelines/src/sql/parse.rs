@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sqlparser::{
-    ast::{Expr, Statement, Visit, Visitor},
+    ast::{Expr, Query, SetExpr, Statement, Visit, Visitor},
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
     tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
@@ -54,13 +54,12 @@ fn parse_statement(dialect: &PostgreSqlDialect, tokens: Vec<TokenWithSpan>) -> P
     if rest.token != Token::EOF {
         return Err(Mistake::new(rest.span, format!("expected the end of the statement, found `{rest}`"))
             .label("not expected here")
-            .help("statements are separated by `;`"));
+            .help("a comma before it, or `;` between statements, may be missing"));
     }
     let mut depth = Depth::default();
-    let _ = statement.visit(&mut depth);
-    if depth.deepest > MAX_DEPTH {
-        return Err(Mistake::new(span, format!("an expression is nested more than {MAX_DEPTH} operators deep"))
-            .help("write long chains of `OR` as `IN (…)`, or split the expression over several views"));
+    if statement.visit(&mut depth).is_break() {
+        return Err(Mistake::new(span, format!("more than {MAX_DEPTH} operators are nested or in one chain"))
+            .help("write long chains of OR as IN (…), or split them over several views"));
     }
     Ok(Parsed { statement, span })
 }
@@ -123,19 +122,28 @@ fn decapitalise(text: &str) -> String {
     }
 }
 
+/// Stops at the first expression or chain of `UNION` that is too deep.
 #[derive(Default)]
 struct Depth {
     now: usize,
-    deepest: usize,
 }
 
 impl Visitor for Depth {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let mut body = &*query.body;
+        let mut chain = 0;
+        while let SetExpr::SetOperation { left, .. } = body {
+            body = left;
+            chain += 1;
+        }
+        if chain > MAX_DEPTH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
         self.now += 1;
-        self.deepest = self.deepest.max(self.now);
-        ControlFlow::Continue(())
+        if self.now > MAX_DEPTH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {

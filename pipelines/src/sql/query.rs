@@ -155,7 +155,7 @@ impl Planner<'_> {
 }
 
 fn union(sides: Vec<Relation>, span: Span) -> Planned<Rel> {
-    let sides: Vec<Rel> = sides.into_iter().map(|side| only_visible(side)).collect();
+    let sides: Vec<Rel> = sides.into_iter().map(only_visible).collect();
     let first = sides[0].schema().clone();
     let second = sides[1].schema().clone();
     if first.fields.len() != second.fields.len() {

@@ -94,6 +94,8 @@ impl Scope {
 
     fn unknown(&self, table: Option<&str>, column: &str, span: Span) -> Box<Mistake> {
         let tables: Vec<&str> = self.columns.iter().filter_map(|c| c.table.as_deref()).collect();
+        let mut listed = tables.clone();
+        listed.dedup();
         if let Some(table) = table
             && !tables.contains(&table)
         {
@@ -105,7 +107,8 @@ impl Scope {
                         .iter()
                         .any(|c| c.name == table && c.expr.data_type() == DataType::Json)
                         .then(|| format!("for a field within JSON write JSON_VALUE({table}, '$.{column}')")),
-                );
+                )
+                .or_help(|| format!("there are: {}", listed.join(", ")));
         }
         let names = || self.columns.iter().filter(|c| table.is_none() || c.table.as_deref() == table);
         let listed = || {

@@ -155,7 +155,10 @@ fn name_columns(items: &mut [Item<'_>]) -> Planned<()> {
         if taken.insert(item.name.clone(), item.span).is_some() {
             mistakes.push(Err(Mistake::new(item.span, format!("there are two columns `{}`", item.name))
                 .label("again")
-                .help(format!("give one of them another name: … AS other_{}", item.name))));
+                .help(match item.what {
+                    What::Ast(_) => format!("give one of them another name: … AS other_{}", item.name),
+                    What::Column(_) => format!("list the columns instead of `*`, or join with USING ({})", item.name),
+                })));
         }
     }
     all::<()>(mistakes)?;

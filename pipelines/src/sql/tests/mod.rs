@@ -1,5 +1,13 @@
 //! Plans of definitions and queries, and the words for each mistake.
 
+/// A snapshot without the expression that made it: the texts stand in it anyway.
+macro_rules! snapshot {
+    ($text:expr $(,)?) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!($text) })
+    };
+}
+
+mod answers;
 mod mistakes;
 mod plans;
 mod robust;

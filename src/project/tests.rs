@@ -94,6 +94,31 @@ async fn a_second_process_appends_through_the_first() {
     next.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_on_the_socket_are_told_off_and_do_no_harm() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let directory = tempfile::tempdir().unwrap();
+    let first = project(directory.path());
+    let writer = first.writer().await.unwrap();
+    let socket = first.lock_holder().unwrap().unwrap().socket.unwrap();
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"WSHD\xff\0\0\0\0\0\0\0\0\0\0\0", b"WSHD\x01\0\0\0\xff\xff\xff\xff\0\0\0\0"]
+    {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply).await;
+        assert!(String::from_utf8_lossy(&reply).contains("failed"), "{garbage:?}");
+    }
+    // One that says nothing more, or nothing at all, keeps nobody waiting.
+    let mut half = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    half.write_all(b"WSHD").await.unwrap();
+    let remote = project(directory.path()).writer().await.unwrap();
+    assert_eq!(remote.append("payments", vec!["{}".into()], None).await.unwrap().records, 1);
+    drop(remote);
+    writer.close().await.unwrap();
+}
+
 /// Some lines, then an error.
 struct Breaks(io::Cursor<Vec<u8>>);
 

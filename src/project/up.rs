@@ -20,7 +20,7 @@ use watershed_speed::SpeedLayer;
 use super::{Project, batch::BatchOptions, blocking, holder::LogHolder, live::Live, writer::Writer};
 use crate::error::Error;
 
-/// How often the store is looked at for manifests of others, and the schedule for what is due: clocks may jump.
+/// How often the store is looked at for manifests of others, and the schedule for what is due, at least: clocks may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long after a failed run an early one is not asked for again.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -100,7 +100,7 @@ async fn run(
     let mut wants_batch = live.speed.wants_batch();
     let mut epochs = tokio::time::interval(project.config().epochs.every.0);
     epochs.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut next_look = tokio::time::Instant::now();
     let ended = loop {
         tokio::select! {
             () = &mut stop => break Ok(()),
@@ -110,7 +110,10 @@ async fn run(
                 Err(error) => Err(Error::Internal(format!("the speed layer ended: {error}"))),
             },
             _ = epochs.tick() => service.epoch().await,
-            _ = looks.tick() => service.look().await,
+            () = tokio::time::sleep_until(next_look) => {
+                service.look().await;
+                next_look = tokio::time::Instant::now() + service.until_next_look();
+            }
             () = live.look_for_manifest.notified() => service.look().await,
             changed = wants_batch.changed() => {
                 if changed.is_ok() && *wants_batch.borrow_and_update() {
@@ -213,6 +216,13 @@ impl<'a> Service<'a> {
         if *self.live.speed.wants_batch().borrow() && self.failed_at.is_none_or(|at| at.elapsed() >= RETRY_AFTER) {
             self.start_batch();
         }
+    }
+
+    /// Until the schedule fires, but no longer than [`LOOK_EVERY`].
+    fn until_next_look(&self) -> Duration {
+        let now = DateTime::from_timestamp_micros(self.project.clock().now_micros()).unwrap_or_default();
+        let next = self.schedule.as_ref().and_then(|schedule| schedule.next_after(self.last_run.max(now)));
+        next.and_then(|next| (next - now).to_std().ok()).map_or(LOOK_EVERY, |until| until.min(LOOK_EVERY))
     }
 
     async fn follow_manifest(&mut self) -> Result<(), Error> {

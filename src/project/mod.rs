@@ -266,17 +266,20 @@ impl Project {
         // There is no log yet, or a table is new: whoever writes next would create it, so do that now.
         match self.open_log_writer(None) {
             Ok(log) => log.close()?,
-            // Another process writes; it may have just created what is missing.
+            // Another process writes; it may be about to create what is missing.
             Err(Error::Log(LogError::Locked { .. })) => {}
             Err(error) => return Err(error),
         }
-        let log = FileLog::open_reader(self.log_directory())?;
-        if !is_complete(&log)? {
-            return Err(Error::Busy(
-                "definitions/ has tables that the running process does not know: restart it".to_owned(),
-            ));
+        for attempt in 1.. {
+            match FileLog::open_reader(self.log_directory()) {
+                Ok(log) if is_complete(&log)? => return Ok(log),
+                Ok(_) | Err(LogError::NotALog { .. }) if attempt < writer::ATTEMPTS_MAX => {}
+                Ok(_) => break,
+                Err(error) => return Err(error.into()),
+            }
+            std::thread::sleep(writer::ATTEMPT_WAIT);
         }
-        Ok(log)
+        Err(Error::Busy("definitions/ has tables that the running process does not know: restart it".to_owned()))
     }
 
     /// Mistakes with the texts that they are in.

@@ -43,7 +43,7 @@ impl Project {
     /// what is under way. `ready` is called once everything runs.
     pub async fn up(&self, stop: impl Future<Output = ()>, ready: impl FnOnce()) -> Result<UpSummary, Error> {
         let schedule = self.schedule()?;
-        let writer = self.local_writer().await?;
+        let writer = self.lasting_writer().await?;
         let Some(holder) = writer.holder().map(Arc::clone) else {
             return Err(Error::Internal("a local writer holds the log".to_owned()));
         };

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// How often, and how far apart, the lock and its holder are tried: a holder may be just starting or just ending.
-const ATTEMPTS_MAX: u32 = 100;
-const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
+pub(super) const ATTEMPTS_MAX: u32 = 100;
+pub(super) const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
 
 /// A way into the log.
 ///
@@ -77,6 +77,22 @@ impl Project {
         let holder = Arc::new(LogHolder::new(self.clone(), log));
         let server = Server::start(socket, Arc::clone(&holder));
         Ok(Writer { route: Route::Local { holder, server: Some(server) } })
+    }
+
+    /// Takes the log's lock as soon as those who hold it for a moment let go: an append, a reader that creates a new table. A
+    /// process that runs the speed layer holds it for long.
+    pub(super) async fn lasting_writer(&self) -> Result<Writer, Error> {
+        for _ in 1..ATTEMPTS_MAX {
+            match self.local_writer().await {
+                Err(Error::Log(LogError::Locked { .. })) => {}
+                other => return other,
+            }
+            if let Some((Reply::Live { .. }, _)) = self.ask_holder(&Request::Status).await? {
+                break;
+            }
+            tokio::time::sleep(ATTEMPT_WAIT).await;
+        }
+        self.local_writer().await
     }
 
     /// Who writes to the log at this moment.

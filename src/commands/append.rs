@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// Form of the result.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Writes each acknowledgement to standard output at once, as a line {"acknowledged": N}: the first N lines of the input
+    /// are in the log.
+    #[arg(long)]
+    ack: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
@@ -52,7 +56,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let options = AppendOptions { durability: args.durability, check: !args.no_check };
     let bar = progress_bar(ProgressBar::new_spinner(), "{spinner} {human_pos} records acknowledged, {per_sec}");
     let stop = stop_signal()?;
-    let report = project.append_lines(&args.table, lines, &options, stop, |records| bar.set_position(records)).await?;
+    let mut out = std::io::stdout();
+    let progress = |records| {
+        bar.set_position(records);
+        if args.ack {
+            // The records are in the log, whether or not anyone reads this.
+            let _ = writeln!(out, "{}", json!({ "acknowledged": records })).and_then(|()| out.flush());
+        }
+    };
+    let report = project.append_lines(&args.table, lines, &options, stop, progress).await?;
     bar.finish_and_clear();
     print(&args, &report)?;
     match report.failure {

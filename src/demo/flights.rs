@@ -5,7 +5,7 @@
 //! hour, and a weather reading [`READING_KNOWN_AFTER`] it was taken. Replayed in that order, a flight's arrival reaches the log
 //! hours after the departure that it belongs to.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use arrow_array::{
     Array, Float64Array, Int16Array, RecordBatch, StringArray, TimestampMillisecondArray,
@@ -13,7 +13,7 @@ use arrow_array::{
     types::{Float64Type, Int16Type, TimestampMillisecondType},
 };
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
     errors::{ParquetError, Result},
@@ -181,6 +181,30 @@ pub fn facts(range: Range<DateTime<Utc>>) -> Result<Vec<Fact>> {
     Ok(facts)
 }
 
+/// Facts that reach the log together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Their append time.
+    pub at: DateTime<Utc>,
+    /// Payloads by table.
+    pub payloads: BTreeMap<&'static str, Vec<Vec<u8>>>,
+}
+
+/// Facts gathered into one delivery per `every`, at its end, as a feed would send them. There is none for a stretch of time in
+/// which nothing became known.
+pub fn deliveries(facts: Vec<Fact>, every: TimeDelta) -> Vec<Delivery> {
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    for fact in facts {
+        let at = fact.known_at.duration_trunc(every).unwrap_or(fact.known_at) + every;
+        let delivery = match deliveries.last_mut() {
+            Some(last) if last.at == at => last,
+            _ => deliveries.push_mut(Delivery { at, payloads: BTreeMap::new() }),
+        };
+        delivery.payloads.entry(fact.table).or_default().push(fact.payload);
+    }
+    deliveries
+}
+
 fn batches(file: &'static [u8]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(Bytes::from_static(file))?.with_batch_size(1 << 14).build()?;
@@ -225,8 +249,6 @@ fn text(instant: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -242,6 +264,16 @@ mod tests {
             *counts.entry(fact.table).or_insert(0) += 1;
         }
         assert_eq!(counts, BTreeMap::from([("arrivals", 328_063), ("departures", 336_776), ("weather", 26_115)]));
+    }
+
+    #[test]
+    fn deliveries_hold_what_became_known_before_them() {
+        let facts = facts(at("2013-02-08T00:00:00Z")..at("2013-02-08T06:00:00Z")).expect("the embedded data");
+        let count = facts.len();
+        let deliveries = deliveries(facts, TimeDelta::minutes(30));
+        assert!(deliveries.iter().map(|d| d.at).is_sorted_by(|a, b| a < b));
+        assert_eq!(deliveries.iter().flat_map(|d| d.payloads.values()).map(Vec::len).sum::<usize>(), count);
+        assert_eq!(deliveries.last().map(|d| d.at), Some(at("2013-02-08T06:00:00Z")));
     }
 
     #[test]

@@ -83,3 +83,8 @@ pub mod parts {
     pub use watershed_serving as serving;
     pub use watershed_speed as speed;
 }
+
+/// The README's Rust examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

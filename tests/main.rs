@@ -2,4 +2,10 @@
 
 mod support;
 
+mod command;
+mod crash;
+mod flights;
+mod parity;
+mod processes;
+mod readme;
 mod store_s3;

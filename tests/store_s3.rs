@@ -1,9 +1,62 @@
-//! The loop on a real S3 server.
+//! The loop with its store on a real S3 server.
 
-use crate::support::s3::S3Server;
+use serde_json::Value;
+
+use crate::support::{command::Workplace, s3::S3Server};
+
+fn on_server(server: &S3Server, bucket: &str) -> Workplace {
+    let mut place = Workplace::new();
+    place.run(["init", "."]).ok();
+    server.make_bucket(bucket);
+    place.configure(&server.store_section(bucket));
+    place.environment.extend(server.credentials().map(|(name, value)| (name.to_owned(), value.to_owned())));
+    place
+}
+
+fn append(place: &Workplace, seed: u32) {
+    let start = format!("2026-03-0{seed}T00:00:00Z");
+    let payments = place.run(["datagen", "--count", "3000", "--seed", &seed.to_string(), "--start", &start]).ok();
+    place.run_with(["append", "payments", "-"], payments.as_bytes()).ok();
+}
+
+fn ask(place: &Workplace) -> String {
+    place.run(["query", "SELECT * FROM card_minute ORDER BY card, window_start", "--format", "json"]).ok()
+}
 
 #[test]
-fn server_starts() {
-    let Some(server) = S3Server::for_test("server_starts") else { return };
-    let _ = server.store_section("bucket");
+fn loop_on_s3() {
+    let Some(server) = S3Server::for_test("loop_on_s3") else { return };
+    let place = on_server(server, "loop");
+    for seed in 1..=3 {
+        append(&place, seed);
+        let before = ask(&place);
+        place.run(["batch"]).ok();
+        assert_eq!(ask(&place), before);
+        assert!(!place.file("store").exists(), "nothing of the store is on the local disk");
+    }
+    place.run(["verify"]).ok();
+    let before = ask(&place);
+    place.run(["batch", "--full"]).ok();
+    assert_eq!(ask(&place), before);
+    place.run(["gc"]).ok();
+    assert_eq!(ask(&place), before);
+}
+
+#[test]
+fn of_batch_runs_at_the_same_time_each_number_is_published_once_on_s3() {
+    let Some(server) = S3Server::for_test("of_batch_runs_at_the_same_time_each_number_is_published_once_on_s3") else {
+        return;
+    };
+    let place = on_server(server, "races");
+    append(&place, 1);
+    let before = ask(&place);
+    let runs: Vec<_> = (0..4).map(|_| place.start(["batch"])).collect();
+    let codes: Vec<_> = runs.into_iter().map(|run| run.wait().status.code()).collect();
+    // Each publishes, finds that there is nothing to do, or is told that another run is under way.
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Some(0 | 5))), "{codes:?}");
+    assert_eq!(ask(&place), before);
+    place.run(["verify"]).ok();
+    let status: Value = place.run(["status", "--format", "json"]).json();
+    assert!(status["manifest"].as_u64().is_some_and(|manifest| (1..=4).contains(&manifest)), "{status}");
 }

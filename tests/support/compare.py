@@ -18,7 +18,7 @@ import json
 import math
 import re
 import sys
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,8 +33,10 @@ def mean(values):
 
 
 def square_root(value):
-    """The double nearest to the square root of a rational number that was rounded to a double first."""
-    return math.sqrt(float(value))
+    """The double nearest to the square root of a rational number."""
+    with localcontext() as context:
+        context.prec = 60
+        return float((Decimal(value.numerator) / Decimal(value.denominator)).sqrt())
 
 
 def stddev_samp(values):

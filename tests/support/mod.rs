@@ -1,5 +1,9 @@
 //! What the tests need: services, processes, records.
 
+pub mod command;
+pub mod log;
+pub mod records;
 pub mod s3;
+pub mod system;
 pub mod tools;
 pub mod wait;

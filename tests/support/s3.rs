@@ -34,6 +34,7 @@ const PORTS: [&str; 8] = [
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
+    filer: SocketAddr,
     _process: Child,
     _directory: TempDir,
 }
@@ -55,6 +56,15 @@ impl S3Server {
     /// `http://…`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Makes a bucket: to the server, a folder of its filer.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn make_bucket(&self, bucket: &str) {
+        let answer = request(self.filer, "POST", &format!("/buckets/{bucket}/")).expect("the filer answers");
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
     /// The `[store]` section of a configuration that uses `bucket`; credentials come from [`S3Server::credentials`].
@@ -112,14 +122,14 @@ fn start(tools: &Tools) -> Result<S3Server, String> {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|e| format!("cannot start weed: {e}"))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], ports[6]));
-        // It is ready when it writes: `PUT` of a bucket without credentials is refused (403) only once all its parts are up.
+        let [filer, address] = [ports[4], ports[6]].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        // It is ready when it knows whom to refuse.
         let ready = wait::until("the S3 server", || match process.try_wait() {
             Ok(None) => answers(address).then_some(true),
             _ => Some(false),
         });
         if ready {
-            return Ok(S3Server { address, _process: process, _directory: directory });
+            return Ok(S3Server { address, filer, _process: process, _directory: directory });
         }
         last = std::fs::read_to_string(&log).unwrap_or_default();
     }
@@ -128,13 +138,14 @@ fn start(tools: &Tools) -> Result<S3Server, String> {
 
 /// Whether the server answers as one that knows its identities.
 fn answers(address: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /some-bucket HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 403"))
+    request(address, "GET", "/some-bucket").is_ok_and(|answer| answer.starts_with("HTTP/1.1 403"))
+}
+
+fn request(address: SocketAddr, method: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -1,0 +1,192 @@
+//! A project driven through the public library, with a clock that the test sets.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use watershed::{
+    BatchOptions, Project, Registry, Report, Value, VerifyOptions,
+    config::Overrides,
+    output::{Cells, value_text},
+};
+use watershed_log::ManualClock;
+
+/// The rows of every view, each row as texts, in order.
+pub type Answers = BTreeMap<String, Vec<Vec<Option<String>>>>;
+
+/// A project in a temporary directory.
+pub struct System {
+    directory: TempDir,
+    clock: Arc<ManualClock>,
+    overrides: Overrides,
+    project: Project,
+    runtime: Runtime,
+}
+
+impl System {
+    /// A project with these definitions, whose clock shows `now_micros`.
+    pub fn new(definitions: &[(&str, &str)], now_micros: i64) -> System {
+        let directory = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
+        Project::init(directory.path()).expect("an empty directory takes a project");
+        let folder = directory.path().join("definitions");
+        for entry in fs::read_dir(&folder).expect("init makes definitions/") {
+            fs::remove_file(entry.expect("an entry").path()).expect("the template can be removed");
+        }
+        for (name, text) in definitions {
+            fs::write(folder.join(name), text).expect("definitions can be written");
+        }
+        System::open(directory, Arc::new(ManualClock::new(now_micros)), Overrides::default())
+    }
+
+    fn open(directory: TempDir, clock: Arc<ManualClock>, overrides: Overrides) -> System {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+        let project = open(directory.path(), &clock, &overrides);
+        System { directory, clock, overrides, project, runtime }
+    }
+
+    /// A project with a copy of this one's log and definitions, nothing in its store, and micro-batches of about this size.
+    pub fn copy_of_log(&self, step_bytes: usize) -> System {
+        let directory = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
+        for name in ["watershed.toml", "definitions", "log"] {
+            copy(&self.directory.path().join(name), &directory.path().join(name));
+        }
+        let settings = vec![("speed.step_bytes".to_owned(), step_bytes.to_string())];
+        System::open(directory, Arc::clone(&self.clock), Overrides { environment: None, settings })
+    }
+
+    /// Runs something of the library to its end.
+    pub fn run<T>(&self, future: impl Future<Output = Result<T, watershed::Error>>) -> T {
+        self.runtime.block_on(future).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The directory of its log.
+    pub fn log_directory(&self) -> PathBuf {
+        self.project.log_directory()
+    }
+
+    /// Lets time go on.
+    pub fn advance(&mut self, micros: i64) {
+        self.clock.advance(micros);
+    }
+
+    /// Sets the time.
+    pub fn set_time(&mut self, micros: i64) {
+        self.clock.set(micros);
+    }
+
+    /// Appends records in one call.
+    pub fn append(&self, table: &str, payloads: Vec<Vec<u8>>) {
+        let count = payloads.len() as u64;
+        assert_eq!(self.run(self.project.append(table, payloads)).records, count);
+    }
+
+    /// Records an epoch.
+    pub fn epoch(&self) -> u64 {
+        self.run(self.project.epoch())
+    }
+
+    /// A batch run up to now.
+    pub fn batch(&self) -> Report {
+        self.run(self.project.run_batch(&BatchOptions::default()))
+    }
+
+    /// A batch run that recomputes everything, and finds no difference.
+    pub fn batch_in_full(&self) -> Report {
+        self.run(self.project.run_batch(&BatchOptions { full: true, ..BatchOptions::default() }))
+    }
+
+    /// Ends the process, as far as the project can tell, and begins another.
+    pub fn restart(&mut self) {
+        self.project = open(self.directory.path(), &self.clock, &self.overrides);
+    }
+
+    /// The names of all views, derived ones included.
+    pub fn views(&self) -> Vec<String> {
+        self.project.catalog().views.keys().cloned().collect()
+    }
+
+    /// A view's columns and rows: exact texts, timestamps in microseconds.
+    pub fn rows(&self, view: &str) -> (Vec<String>, Vec<Vec<Option<String>>>) {
+        self.ask(&format!("SELECT * FROM {view}"))
+    }
+
+    /// An answer's columns and rows.
+    pub fn ask(&self, sql: &str) -> (Vec<String>, Vec<Vec<Option<String>>>) {
+        let answer = self.run(self.project.query(sql));
+        let columns: Vec<String> = answer.schema.fields.iter().map(|field| field.name.clone()).collect();
+        let cells = Cells::new(&answer.frame, &answer.schema).expect("the answer fits its schema");
+        let text = |column: usize, row: usize| match cells.value(column, row) {
+            Value::Timestamp(micros) => Some(micros.to_string()),
+            value => value_text(&value, cells.data_type(column)),
+        };
+        let rows =
+            (0..cells.height()).map(|row| (0..columns.len()).map(|column| text(column, row)).collect()).collect();
+        (columns, rows)
+    }
+
+    /// The rows of every view, in a canonical order.
+    pub fn answers(&self) -> Answers {
+        let sorted = |view: String| {
+            let mut rows = self.rows(&view).1;
+            rows.sort();
+            (view, rows)
+        };
+        self.views().into_iter().map(sorted).collect()
+    }
+
+    /// Every view is recomputed in batch only, in speed only and merged at several cuts, and is the same.
+    pub fn verify(&self) {
+        for verified in self.run(self.project.verify(&VerifyOptions::default())) {
+            assert!(verified.is_equal(), "{verified:#?}");
+        }
+    }
+
+    /// No record is missing from the books.
+    pub fn numbers_add_up(&self) {
+        let ledger = self.run(self.project.status()).ledger;
+        for (name, source) in &ledger.sources {
+            assert!(source.adds_up(), "{name}: {source:?}");
+        }
+        for (name, view) in &ledger.views {
+            assert!(view.adds_up(), "{name}: {view:?}");
+        }
+    }
+
+    /// The number of dead letters of all tables, counted by the books and listed one by one.
+    pub fn dead_letters(&self) -> u64 {
+        let status = self.run(self.project.status());
+        let counted = status.sources.iter().map(|source| source.dead).sum();
+        let listed: usize =
+            status.sources.iter().map(|s| self.run(self.project.dead_letters(&s.name, usize::MAX)).len()).sum();
+        assert_eq!(counted, listed as u64);
+        counted
+    }
+}
+
+fn open(directory: &Path, clock: &Arc<ManualClock>, overrides: &Overrides) -> Project {
+    let clock = Arc::clone(clock);
+    Project::builder(directory)
+        .registry(Registry::new())
+        .overrides(overrides.clone())
+        .clock(clock)
+        .open()
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::copy(from, to).expect("a file can be copied");
+        return;
+    }
+    fs::create_dir(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("an entry");
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}

@@ -186,10 +186,13 @@ impl Store {
 
     /// The newest manifest, if its number is above `number`: what a reader asks that holds one already.
     pub fn latest_manifest_above(&self, number: u64) -> Result<Option<Manifest>> {
-        match self.numbers(MANIFESTS, number)?.last() {
-            Some(&newest) => self.manifest(newest),
-            None => Ok(None),
+        while let Some(&newest) = self.numbers(MANIFESTS, number)?.last() {
+            // It is gone only if others were published, and it was collected, since the listing: there is a newer one.
+            if let Some(manifest) = self.manifest(newest)? {
+                return Ok(Some(manifest));
+            }
         }
+        Ok(None)
     }
 
     /// The newest kept manifest whose cut is the epoch `epoch` or one before it.

@@ -52,7 +52,7 @@ impl Serving {
         let reaches = |snapshot: &SpeedSnapshot| options.at_least.as_ref().is_none_or(|p| snapshot.reaches(p));
         let fit = |snapshot: &Arc<SpeedSnapshot>| {
             let manifests = self.manifests();
-            let fitting = manifests.into_iter().find(|manifest| snapshot.covers(&cut(manifest.as_ref()), None));
+            let fitting = manifests.into_iter().find(|manifest| self.fits(manifest.as_ref(), snapshot, None));
             fitting.map(|manifest| Pin::new(manifest, snapshot.clone(), None))
         };
         let snapshot = self.speed.snapshot();
@@ -64,7 +64,7 @@ impl Serving {
         self.refresh()?;
         let mut fits = |snapshot: &SpeedSnapshot| {
             let manifests = self.manifests();
-            reaches(snapshot) && manifests.iter().any(|manifest| snapshot.covers(&cut(manifest.as_ref()), None))
+            reaches(snapshot) && manifests.iter().any(|manifest| self.fits(manifest.as_ref(), snapshot, None))
         };
         let snapshot = self.speed.wait_until(&mut fits, options.timeout)?;
         if !reaches(&snapshot) {
@@ -91,8 +91,7 @@ impl Serving {
         let manifest = self.batch.at_or_below(epoch)?;
         let low = cut(manifest.as_ref());
         let snapshot = self.speed.snapshot();
-        let all_built = manifest.as_ref().is_some_and(|m| self.all_built(m));
-        if snapshot.covers(&low, Some(&high)) && (all_built || snapshot.cut().is_zero()) {
+        if self.fits(manifest.as_ref(), &snapshot, Some(&high)) {
             return Ok(Pin::new(manifest, snapshot, Some(high)));
         }
         let Some(log) = &self.log else {
@@ -110,15 +109,19 @@ impl Serving {
         let built = manifest.as_ref().map(|manifest| built_by(manifest)).unwrap_or_default();
         let (catalog, options) = (self.catalog.clone(), self.speed_options.clone());
         let snapshot = replay(catalog, &self.registry, log.clone(), options, &built, Some(&high))?;
-        if !snapshot.covers(&low, Some(&high)) {
+        if !self.fits(manifest.as_ref(), &snapshot, Some(&high)) {
             return Err(not_kept("the log does not reach it".to_owned()));
         }
         Ok(Pin::new(manifest, snapshot, Some(high)))
     }
 
-    fn all_built(&self, manifest: &Manifest) -> bool {
-        self.catalog.materialized().all(|(view, _)| {
-            manifest.views.get(&view.name).is_some_and(|stored| stored.fingerprint == view.fingerprint)
-        })
+    /// Whether the live part has, for every view, what the manifest does not.
+    fn fits(&self, manifest: Option<&Arc<Manifest>>, snapshot: &SpeedSnapshot, high: Option<&Position>) -> bool {
+        let low = cut(manifest);
+        snapshot.covers(&low, high)
+            && self.catalog.materialized().all(|(view, _)| {
+                let built = manifest.is_some_and(|manifest| self.is_built(manifest, &view.name));
+                snapshot.fits(&view.name, built.then_some(&low), high)
+            })
     }
 }

@@ -270,7 +270,7 @@ impl Serving {
         Ok(finished)
     }
 
-    fn is_built(&self, manifest: &Manifest, view: &str) -> bool {
+    pub(crate) fn is_built(&self, manifest: &Manifest, view: &str) -> bool {
         let fingerprint = self.catalog.view(view).map(|view| &view.fingerprint);
         manifest.views.get(view).map(|stored| &stored.fingerprint) == fingerprint
     }

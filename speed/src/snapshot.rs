@@ -1,6 +1,6 @@
 //! What readers see: one consistent state of all slices.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use watershed_log::Position;
@@ -92,14 +92,16 @@ impl SpeedSnapshot {
             .all(|(source, partition, offset)| offset <= self.position.partition(source, partition))
     }
 
+    /// Whether [`SpeedSnapshot::view`] can be asked for this range: both ends are edges, and the part from the beginning of the
+    /// log is kept for this view if `low` is `None`. (The view may still be stalled.)
+    pub fn fits(&self, view: &str, low: Option<&Position>, high: Option<&Position>) -> bool {
+        self.locate(view, low, high).is_ok()
+    }
+
     /// The partials of a view from the edge `low` up to the edge `high` (to its position if `None`). Without `low`: from the
     /// beginning of the log, for a view without a batch part.
     pub fn view(&self, view: &str, low: Option<&Position>, high: Option<&Position>) -> Result<Vec<Arc<Partials>>> {
-        let slices = self.slices(low, high)?;
-        let (lane, index) = self.find(view)?;
-        if low.is_none() && lane.views[index].built {
-            return Err(SpeedError::NoEdge { position: Position::new() });
-        }
+        let (lane, index, slices) = self.locate(view, low, high)?;
         match &lane.views[index].state {
             ViewState::Ready => {}
             ViewState::Building => return Err(SpeedError::Building { view: view.to_owned() }),
@@ -169,6 +171,20 @@ impl SpeedSnapshot {
         views
     }
 
+    fn locate(
+        &self,
+        view: &str,
+        low: Option<&Position>,
+        high: Option<&Position>,
+    ) -> Result<(&LaneSnapshot, usize, Range<usize>)> {
+        let slices = self.slices(low, high)?;
+        let (lane, index) = self.find(view)?;
+        if low.is_none() && lane.views[index].built {
+            return Err(SpeedError::NoEdge { position: Position::new() });
+        }
+        Ok((lane, index, slices))
+    }
+
     fn find(&self, view: &str) -> Result<(&LaneSnapshot, usize)> {
         self.lanes
             .values()
@@ -177,7 +193,7 @@ impl SpeedSnapshot {
     }
 
     /// The slices between two edges.
-    fn slices(&self, low: Option<&Position>, high: Option<&Position>) -> Result<std::ops::Range<usize>> {
+    fn slices(&self, low: Option<&Position>, high: Option<&Position>) -> Result<Range<usize>> {
         let edge = |position: &Position| {
             let bound = self.bounds.iter().position(|bound| same(bound, position)).map(|index| index + 1);
             bound.or_else(|| same(&self.cut, position).then_some(0))

@@ -25,7 +25,7 @@ fn payment(n: u64) -> Append {
     // A generator of numbers that needs no crate: the high bits of a multiplication.
     let random = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % 10_000;
     let (second, milli) = (n / 1000 % 3600, n % 1000);
-    let status = if random % 10 == 0 { "declined" } else { "approved" };
+    let status = if random.is_multiple_of(10) { "declined" } else { "approved" };
     let payload = format!(
         r#"{{"event_id":"{n:016x}","ts":"2026-01-01T10:{:02}:{:02}.{milli:03}Z","card":"card-{random:06}","merchant":"m{}","country":"NL","amount":{}.{:02},"status":"{status}"}}"#,
         second / 60,

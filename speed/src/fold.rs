@@ -11,7 +11,7 @@ use watershed_pipelines::{
     source::{Source, SourceCounts},
 };
 
-use crate::run::list_dead;
+use crate::run::{Run, list_dead};
 
 /// From this many bytes on, chunks are folded by all threads.
 const PARALLEL_BYTES: usize = 512 << 10;
@@ -98,8 +98,21 @@ impl Folder {
         all
     }
 
-    pub fn kernels(&self) -> &[CoreKernel] {
-        &self.kernels
+    /// What runs that follow each other hold together; `None` for a view that one of them lacks.
+    pub fn merge_runs(&self, runs: &[Arc<Run>]) -> Folded {
+        let mut all = Folded::default();
+        for run in runs {
+            all.counts.merge(&run.counts);
+            all.dead.extend_from_slice(&run.dead);
+        }
+        list_dead(&mut all.dead, self.listed_max);
+        let merged = self.kernels.iter().enumerate().map(|(index, kernel)| {
+            let partials = runs.iter().map(|run| run.views[index].as_ref().map(|view| &*view.partials));
+            let partials: Option<Vec<&Partials>> = partials.collect();
+            partials.map(|partials| kernel.merge(&partials))
+        });
+        all.views = merged.collect();
+        all
     }
 }
 

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +48,8 @@ pub struct SpeedLayer {
     wants_batch: watch::Sender<bool>,
     /// There is work besides new records.
     wake: Notify,
+    /// Whether [`SpeedLayer::run`] runs: then large merges are left to other threads.
+    running: AtomicBool,
 }
 
 struct State {
@@ -90,6 +95,7 @@ impl SpeedLayer {
             stopped: watch::Sender::new(None),
             wants_batch: watch::Sender::new(false),
             wake: Notify::new(),
+            running: AtomicBool::new(false),
         };
         layer.publish(&layer.state());
         Ok(layer)
@@ -107,6 +113,7 @@ impl SpeedLayer {
         let mut state = self.state();
         let (mut some, mut more) = (false, false);
         for (name, lane) in &mut state.lanes {
+            lane.background = self.running.load(Ordering::Relaxed);
             let pulled = lane.pull(&*self.log, &offsets(&head, name, lane.read.len()))?;
             some |= pulled.some;
             more |= pulled.more;
@@ -128,6 +135,7 @@ impl SpeedLayer {
         let mut shutdown = pin!(shutdown);
         let mut head = self.log.watch();
         self.stopped.send_replace(None);
+        self.running.store(true, Ordering::Relaxed);
         let ended = loop {
             head.mark_unchanged();
             let layer = self.clone();
@@ -154,6 +162,7 @@ impl SpeedLayer {
             }
         };
         let reason = ended.as_ref().err().map(|error: &SpeedError| error.to_string());
+        self.running.store(false, Ordering::Relaxed);
         self.stopped.send_replace(Some(reason));
         self.wake_waiters();
         ended

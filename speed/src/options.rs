@@ -12,13 +12,21 @@ pub struct SpeedOptions {
     pub wants_batch_percent: u8,
     /// Bytes of log that one step takes of one source at most.
     pub step_bytes_max: usize,
+    /// Merges of more records than this are left to another thread while the layer runs.
+    pub inline_merge_records_max: u64,
     /// Dead letters and rejected records that are listed per view or source; the counts are always exact.
     pub listed_max: usize,
 }
 
 impl Default for SpeedOptions {
     fn default() -> Self {
-        SpeedOptions { view_bytes_max: 512 << 20, wants_batch_percent: 75, step_bytes_max: 32 << 20, listed_max: 1000 }
+        SpeedOptions {
+            view_bytes_max: 512 << 20,
+            wants_batch_percent: 75,
+            step_bytes_max: 32 << 20,
+            inline_merge_records_max: 20_000,
+            listed_max: 1000,
+        }
     }
 }
 

@@ -339,3 +339,33 @@ fn waiting_ends_when_the_position_is_reached() {
         assert!(matches!(waited, Err(SpeedError::Stopped { .. })));
     });
 }
+
+#[test]
+fn merges_on_other_threads_change_nothing() {
+    let world = World::new();
+    let built = world.built(&Position::new(), ALL);
+    let options = SpeedOptions { inline_merge_records_max: 8, ..SpeedOptions::default() };
+    let layer = Arc::new(world.layer(options, &built));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let running = tokio::spawn(layer.clone().run(async {
+            let _ = stopped.await;
+        }));
+        let mut epoch = Position::new();
+        for round in 0..60 {
+            world.append(&some_records(1 + round % 7));
+            let head = world.log.head().unwrap();
+            layer.wait_for(&head).await.unwrap();
+            match round {
+                20 => epoch = head,
+                23 => layer.add_epoch(&epoch).unwrap(),
+                40 => layer.advance_cut(&world.built(&epoch, ALL)).unwrap(),
+                _ => {}
+            }
+        }
+        world.check(&layer.snapshot(), &world.built(&epoch, ALL));
+        stop.send(()).unwrap();
+        running.await.unwrap().unwrap();
+    });
+}

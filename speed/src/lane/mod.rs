@@ -5,6 +5,7 @@
 //! contiguous runs in order.
 
 mod advance;
+mod compact;
 mod rebuild;
 
 use std::{
@@ -15,11 +16,12 @@ use std::{
 use watershed_log::{EventLog, Offset};
 use watershed_pipelines::{partial::CoreKernel, source::Source};
 
+use self::compact::Compaction;
 use crate::{
     error::Result,
     fold::{Folded, Folder},
     options::SpeedOptions,
-    run::{Offsets, Run, Span, ViewRun, list_dead, max, merge_from, min},
+    run::{Offsets, Run, Span, ViewRun, max, min},
     snapshot::ViewState,
 };
 
@@ -37,6 +39,9 @@ pub(crate) struct Lane {
     pub read: Offsets,
     pub slices: Vec<Vec<Arc<Run>>>,
     pub base: Base,
+    /// Whether large merges are left to another thread.
+    pub background: bool,
+    compaction: Option<Compaction>,
 }
 
 /// A view's state in its lane.
@@ -77,6 +82,8 @@ impl Lane {
             bounds: Vec::new(),
             slices: vec![Vec::new()],
             base: Base::default(),
+            background: false,
+            compaction: None,
         }
     }
 
@@ -104,6 +111,7 @@ impl Lane {
     /// Folds records up to `head`, but no more than a step's worth. Returns whether it did anything, and whether there is
     /// more.
     pub fn pull(&mut self, log: &dyn EventLog, head: &[Offset]) -> Result<Pulled> {
+        self.adopt_compaction();
         let mut next = self.read.clone();
         let mut by_slice: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         let mut more = false;
@@ -160,36 +168,6 @@ impl Lane {
         self.slices[slice] = runs;
     }
 
-    /// Merges the newest runs where sizes ask for it.
-    fn compact(&mut self, runs: &mut Vec<Arc<Run>>) {
-        let from = runs.len() - alike(runs);
-        let sizes: Vec<u64> = runs[from..].iter().map(|run| run.records()).collect();
-        let from = from + merge_from(&sizes);
-        if runs.len() - from > 1 {
-            let merged = self.merge(&runs[from..]);
-            runs.truncate(from);
-            runs.push(Arc::new(merged));
-        }
-    }
-
-    /// One run of several that follow each other.
-    fn merge(&mut self, runs: &[Arc<Run>]) -> Run {
-        let (first, last) = (&runs[0], &runs[runs.len() - 1]);
-        let mut folded = Folded::default();
-        for run in runs {
-            folded.counts.merge(&run.counts);
-            folded.dead.extend_from_slice(&run.dead);
-        }
-        list_dead(&mut folded.dead, self.options.listed_max);
-        for (index, kernel) in self.folder.kernels().iter().enumerate() {
-            let partials: Option<Vec<_>> =
-                runs.iter().map(|run| run.views[index].as_ref().map(|view| &*view.partials)).collect();
-            folded.views.push(partials.map(|partials| kernel.merge(&partials)));
-        }
-        let span = Span { low: first.span.low.clone(), high: last.span.high.clone() };
-        self.run(span, folded)
-    }
-
     /// Stops keeping views that failed or have reached their memory bound. Returns the most memory a view takes, or would take
     /// if it were not stalled.
     pub fn check_memory(&mut self) -> usize {
@@ -242,13 +220,4 @@ impl Lane {
 pub(crate) struct Pulled {
     pub some: bool,
     pub more: bool,
-}
-
-/// How many of the last runs may be merged with each other: they follow each other and keep the same views.
-fn alike(runs: &[Arc<Run>]) -> usize {
-    let same = |a: &Run, b: &Run| {
-        let kept = a.views.iter().map(Option::is_some).eq(b.views.iter().map(Option::is_some));
-        kept && a.span.high == b.span.low
-    };
-    1 + runs.windows(2).rev().take_while(|pair| same(&pair[0], &pair[1])).count()
 }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use watershed::{Catalog, Registry, SqlFile};
+
 use crate::support::command::Workplace;
 
 /// The commands of the README's `console` blocks, in order. `cargo run -- …` is the built command; what builds, tests, installs
@@ -38,4 +40,29 @@ fn commands_run_as_they_are_written() {
     let output = bash.output().expect("bash runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}\n{err}");
+}
+
+/// The `sql` blocks of a page, as one text.
+fn sql(page: &str) -> String {
+    let mut text = String::new();
+    let mut in_sql = false;
+    for line in page.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            in_sql = !in_sql && language == "sql";
+        } else if in_sql {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[test]
+fn definitions_in_the_documents_are_valid() {
+    for (name, page) in [("README.md", include_str!("../README.md")), ("docs/sql.md", include_str!("../docs/sql.md"))] {
+        let file = SqlFile { name: name.to_owned(), text: sql(page) };
+        let catalog = Catalog::from_sql(std::slice::from_ref(&file), &Registry::new());
+        let catalog = catalog.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+        assert!(catalog.materialized().count() > 0, "{}", file.text);
+    }
 }

@@ -81,14 +81,14 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8, round: bool) -
     }
     // The value is 0.d1d2d3… × 10^point; its integer of `scale` digits ends after `keep` of the digits.
     let keep = whole.len() as i64 + exponent + i64::from(scale);
-    let limit = decimal_limit(precision);
+    let most = decimal_limit(precision) - 1;
     let mut value = 0i128;
     let mut rest = 0u8;
     let mut cut_off = false;
     for (index, digit) in whole.iter().chain(fraction).map(|b| b - b'0').enumerate() {
         let index = index as i64;
         if index < keep {
-            if value >= limit {
+            if value > most / 10 {
                 return Err(DecimalError::Range);
             }
             value = value * 10 + i128::from(digit);
@@ -102,7 +102,7 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8, round: bool) -
     let digits = (whole.len() + fraction.len()) as i64;
     if value != 0 {
         for _ in digits..keep {
-            if value >= limit {
+            if value > most / 10 {
                 return Err(DecimalError::Range);
             }
             value *= 10;
@@ -114,7 +114,7 @@ pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8, round: bool) -
         }
         value += i128::from(rest >= 5);
     }
-    if value >= limit {
+    if value > most {
         return Err(DecimalError::Range);
     }
     Ok(if negative { -value } else { value })

@@ -9,6 +9,8 @@ mod kernels;
 pub(crate) mod lanes;
 mod lazy;
 mod polars;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

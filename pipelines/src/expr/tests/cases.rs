@@ -1,0 +1,3 @@
+//! Cases worth naming.
+
+use super::*;

@@ -234,3 +234,63 @@ fn offset_seconds(tz: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |utc| i64::from(tz.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc()))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> i64 {
+        parse_timestamp(text).unwrap()
+    }
+
+    fn shown(micros: i64) -> String {
+        let mut text = String::new();
+        write_timestamp(&mut text, micros);
+        text
+    }
+
+    #[test]
+    fn local_times_that_occur_twice_or_never() {
+        let cases = [
+            // Ordinary, twice (the earlier), never (the first instant after).
+            ("Europe/Berlin", "2024-07-01T12:00", "2024-07-01T10:00:00Z"),
+            ("Europe/Berlin", "2024-10-27T02:30", "2024-10-27T00:30:00Z"),
+            ("Europe/Berlin", "2024-03-31T02:30", "2024-03-31T01:00:00Z"),
+            // Midnight that never was, and one before clocks went back from it.
+            ("America/Sao_Paulo", "2018-11-04T00:00", "2018-11-04T03:00:00Z"),
+            ("America/Sao_Paulo", "2018-02-18T00:00", "2018-02-18T03:00:00Z"),
+            // Half an hour; a whole day that was left out; local mean time.
+            ("Australia/Lord_Howe", "2024-10-06T02:15", "2024-10-05T15:30:00Z"),
+            ("Pacific/Apia", "2011-12-30T12:00", "2011-12-30T10:00:00Z"),
+            ("Europe/Berlin", "0001-01-01T12:00", "0001-01-01T11:06:32Z"),
+            // The data ends in 2100, at the latest; the offset stays.
+            ("Asia/Tokyo", "9999-12-31T12:00", "9999-12-31T03:00:00Z"),
+        ];
+        for (zone, local, instant) in cases {
+            let zone = Zone::named(Some(zone)).unwrap();
+            assert_eq!(shown(zone.to_instant(at(local))), instant, "{zone:?} {local}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn texts_read_back(micros in MIN_TIMESTAMP..=MAX_TIMESTAMP) {
+            prop_assert_eq!(parse_timestamp(&shown(micros)), Some(micros));
+        }
+
+        #[test]
+        fn instants_are_at_or_after_their_local_time(
+            micros in -2_000_000_000 * SECOND..5_000_000_000 * SECOND,
+            zone in prop::sample::select(vec!["Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns"]),
+        ) {
+            let zone = Zone::named(Some(zone)).unwrap();
+            let instant = zone.to_instant(zone.to_local(micros));
+            // The same instant, or the earlier one of two.
+            prop_assert!(instant == micros || (instant < micros && zone.to_local(instant) == zone.to_local(micros)));
+        }
+    }
+}

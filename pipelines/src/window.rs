@@ -103,6 +103,7 @@ impl WindowClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{SECOND, parse_timestamp, write_timestamp};
     use chrono::DateTime;
     use proptest::prelude::*;
 
@@ -140,6 +141,45 @@ mod tests {
         assert_eq!(months.start_of(micros("2024-11-15T00:00:00Z")), Ok(micros("2024-10-01T00:00:00Z")));
     }
 
+    fn shown(micros: i64) -> String {
+        let mut text = String::new();
+        write_timestamp(&mut text, micros);
+        text
+    }
+
+    #[test]
+    fn windows_begin_and_end() {
+        let window = Window {
+            time: 0,
+            unit: WindowUnit::Micros,
+            size: 300 * SECOND,
+            slide: 120 * SECOND,
+            offset_micros: SECOND,
+            time_zone: None,
+        };
+        let minutes = WindowClock::new(&window).unwrap();
+        assert_eq!(minutes.start_of(-1), Ok(-59 * SECOND));
+        assert_eq!(minutes.start_of(SECOND), Ok(SECOND));
+        let days = clock(WindowUnit::Days, "America/Sao_Paulo", 1);
+        // The day that begins at one o'clock has 23 hours, the one that ends twice 25.
+        let start = days.start_of(parse_timestamp("2018-11-04T12:00:00Z").unwrap()).unwrap();
+        assert_eq!(shown(start), "2018-11-04T03:00:00Z");
+        assert_eq!(days.step(start, 1).map(shown), Ok("2018-11-05T02:00:00Z".to_owned()));
+        assert_eq!(days.step(start, -1).map(shown), Ok("2018-11-03T03:00:00Z".to_owned()));
+        let start = days.start_of(parse_timestamp("2018-02-18T02:30:00Z").unwrap()).unwrap();
+        assert_eq!(shown(start), "2018-02-17T02:00:00Z");
+        assert_eq!(days.step(start, 1).map(shown), Ok("2018-02-18T03:00:00Z".to_owned()));
+        let quarters = clock(WindowUnit::Months, "UTC", 3);
+        assert_eq!(
+            quarters.start_of(parse_timestamp("1969-11-30").unwrap()).map(shown),
+            Ok("1969-10-01T00:00:00Z".to_owned())
+        );
+        assert_eq!(quarters.step(parse_timestamp("9999-10-01").unwrap(), 3), Ok(MAX_TIMESTAMP + 1));
+        let long = clock(WindowUnit::Days, "UTC", i64::MAX);
+        assert_eq!(long.start_of(-1), Err(Failure::TimestampOutOfRange));
+        assert_eq!(long.step(0, i64::MAX), Err(Failure::TimestampOutOfRange));
+    }
+
     proptest! {
         #[test]
         fn an_instant_is_in_its_unit(
@@ -152,6 +192,23 @@ mod tests {
             prop_assert!(clock.start_of_unit(unit).unwrap() <= at);
             prop_assert!(at < clock.start_of_unit(unit + 1).unwrap());
             prop_assert_eq!(clock.unit_of(clock.start_of_unit(unit).unwrap()), Ok(unit));
+        }
+
+        #[test]
+        fn a_pane_holds_its_instants(
+            micros in -2_000_000_000 * SECOND..5_000_000_000 * SECOND,
+            unit in prop::sample::select(vec![WindowUnit::Micros, WindowUnit::Days, WindowUnit::Months]),
+            size in 1i64..40,
+            zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia"]),
+        ) {
+            let clock = clock(unit, zone, size);
+            let start = clock.start_of(micros).unwrap();
+            let end = clock.step(start, size).unwrap();
+            prop_assert!(start <= micros && micros < end);
+            prop_assert_eq!(clock.start_of(start), Ok(start));
+            prop_assert_eq!(clock.start_of(end), Ok(end));
+            prop_assert_eq!(clock.start_of(end - 1), Ok(start));
+            prop_assert_eq!(clock.step(end, -size), Ok(start));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hashbrown::HashMap;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::value::{Slot, read_value};
@@ -66,9 +66,12 @@ impl Reader {
             None => return Err("the payload is empty".to_owned()),
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let read = RowSeed { reader: self, row }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        if let Err(error) = read {
-            return Err(row.problem.take().unwrap_or_else(|| format!("the payload is not valid JSON: {error}")));
+        RowSeed { reader: self, row }
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end())
+            .map_err(|error| format!("the payload is not valid JSON: {error}"))?;
+        if let Some(problem) = row.problem.take() {
+            return Err(problem);
         }
         for (column, slot) in self.columns.iter().zip(&row.slots) {
             if !column.nullable && matches!(slot, Slot::Missing | Slot::Null) {
@@ -111,7 +114,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
             };
             let raw: &'de RawValue = map.next_value()?;
             guess = index + 1;
-            // The first problem is the reason; the rest is still checked for its syntax, which comes first.
+            // The first problem is the reason, if the whole payload is JSON.
             if row.problem.is_some() {
                 continue;
             }
@@ -125,7 +128,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
                 Err(problem) => row.problem = Some(problem.reason(&column.name, column.data_type, raw.get())),
             }
         }
-        if row.problem.is_some() { Err(A::Error::custom("refused")) } else { Ok(()) }
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ impl Evaluated {
 /// A row's value and failure depend on that row alone, never on the batch it stands in.
 #[derive(Clone)]
 pub struct CompiledExpr {
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     data_type: DataType,
 }
 

@@ -5,7 +5,7 @@
 
 mod compile;
 mod fallible;
-mod kernels;
+pub(crate) mod kernels;
 pub(crate) mod lanes;
 mod lazy;
 mod polars;

@@ -7,7 +7,9 @@ use polars::prelude::NamedFrom;
 use polars_arrow::bitmap::Bitmap;
 
 use super::{
-    Expr, Function, fallible,
+    Expr, Function,
+    check::check_types,
+    deep, fallible,
     kernels::Kernel,
     lanes::{self, Lanes},
     polars::{Native, Planned, is_native, is_native_cast},
@@ -103,6 +105,10 @@ pub(crate) type Active<'a> = Option<&'a Bitmap>;
 impl Node {
     /// The values: a column of the batch's height, or of one row for a constant.
     pub(crate) fn evaluate(&self, batch: &pl::DataFrame, active: Active<'_>) -> Result<Evaluated, PipelineError> {
+        deep(|| self.evaluate_here(batch, active))
+    }
+
+    fn evaluate_here(&self, batch: &pl::DataFrame, active: Active<'_>) -> Result<Evaluated, PipelineError> {
         match self {
             Node::Column(name) => Ok(Evaluated::infallible(batch.column(name)?.clone())),
             Node::Constant(column) => Ok(Evaluated::infallible(column.clone())),
@@ -197,13 +203,19 @@ impl Region {
 impl Compiler<'_> {
     /// Compiles one expression and everything below it.
     fn node(&self, expr: &Expr) -> Result<Node, PipelineError> {
+        deep(|| self.node_here(expr))
+    }
+
+    fn node_here(&self, expr: &Expr) -> Result<Node, PipelineError> {
+        check_types(expr)?;
         match expr {
             Expr::Column { index, .. } => Ok(Node::Column(self.column_name(*index)?)),
             Expr::Literal { value, data_type } => Ok(Node::Constant(lanes::constant(value, *data_type)?)),
             _ if self.is_native(expr) => self.region(expr),
             Expr::Call { function, args, data_type } => match function {
                 Function::And | Function::Or => {
-                    Ok(Node::Logic { until: *function == Function::Or, arguments: self.nodes(args)? })
+                    let arguments = self.nodes(expr.chain(function))?;
+                    Ok(Node::Logic { until: *function == Function::Or, arguments })
                 }
                 Function::Coalesce => Ok(Node::Coalesce { arguments: self.nodes(args)?, data_type: *data_type }),
                 _ => {
@@ -240,8 +252,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn nodes(&self, exprs: &[Expr]) -> Result<Vec<Node>, PipelineError> {
-        exprs.iter().map(|e| self.node(e)).collect()
+    fn nodes<'a>(&self, exprs: impl IntoIterator<Item = &'a Expr>) -> Result<Vec<Node>, PipelineError> {
+        exprs.into_iter().map(|e| self.node(e)).collect()
     }
 
     fn column_name(&self, index: usize) -> Result<pl::PlSmallStr, PipelineError> {
@@ -256,8 +268,12 @@ impl Compiler<'_> {
         match expr {
             Expr::Call { function, args, .. } => {
                 let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
-                let lazy = matches!(function, Function::And | Function::Or | Function::Coalesce);
-                is_native(function, &types) && !(lazy && args.iter().skip(1).any(fallible))
+                let lazy = match function {
+                    Function::And | Function::Or => expr.chain(function),
+                    Function::Coalesce => args.iter().collect(),
+                    _ => Vec::new(),
+                };
+                is_native(function, &types) && !lazy.into_iter().skip(1).any(fallible)
             }
             Expr::Cast { input, to, .. } => is_native_cast(input.data_type(), *to),
             Expr::Case { branches, otherwise, .. } => {
@@ -278,7 +294,23 @@ impl Compiler<'_> {
         fold(Node::Native { planned, inputs: region.nodes, double })
     }
 
+    /// Compiles an expression that a region takes as an input.
+    fn separate(&self, expr: &Expr, region: &mut Region) -> Result<Native, PipelineError> {
+        match expr {
+            Expr::Column { .. } | Expr::Literal { .. } => self.native(expr, region),
+            _ => match self.node(expr)? {
+                Node::Constant(column) => Native::constant_column(&column),
+                node => Ok(Native::input(region.add(node, expr.data_type()))),
+            },
+        }
+    }
+
     fn native(&self, expr: &Expr, region: &mut Region) -> Result<Native, PipelineError> {
+        deep(|| self.native_here(expr, region))
+    }
+
+    fn native_here(&self, expr: &Expr, region: &mut Region) -> Result<Native, PipelineError> {
+        check_types(expr)?;
         match expr {
             Expr::Column { index, data_type } => {
                 let input = match region.columns.get(index) {
@@ -292,12 +324,23 @@ impl Compiler<'_> {
                 Ok(Native::input(input))
             }
             Expr::Literal { value, data_type } => Native::constant(value, *data_type),
-            _ if !self.is_native(expr) => {
-                let node = self.node(expr)?;
-                Ok(Native::input(region.add(node, expr.data_type())))
-            }
+            _ if !self.is_native(expr) => self.separate(expr, region),
             Expr::Call { function, args, data_type } => {
-                let args = args.iter().map(|a| self.native(a, region)).collect::<Result<_, _>>()?;
+                let args = match function {
+                    Function::And | Function::Or => expr.chain(function),
+                    _ => args.iter().collect(),
+                };
+                let last = args.len().saturating_sub(1);
+                let native = |(index, arg): (usize, &Expr)| {
+                    // What is named several times is evaluated once, by itself.
+                    let repeated = match function {
+                        Function::Coalesce => index < last,
+                        Function::NullIf | Function::In => index == 0,
+                        _ => false,
+                    };
+                    if repeated { self.separate(arg, region) } else { self.native(arg, region) }
+                };
+                let args = args.into_iter().enumerate().map(native).collect::<Result<_, _>>()?;
                 Native::call(function, args, *data_type)
             }
             Expr::Cast { input, to, .. } => Ok(self.native(input, region)?.cast(*to)),

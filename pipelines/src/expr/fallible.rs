@@ -5,6 +5,10 @@ use crate::types::DataType;
 
 /// Whether evaluating `expr` can fail for a row. When in doubt, it can.
 pub(crate) fn fallible(expr: &Expr) -> bool {
+    super::deep(|| can_fail(expr))
+}
+
+fn can_fail(expr: &Expr) -> bool {
     match expr {
         Expr::Column { .. } | Expr::Literal { .. } => false,
         Expr::Call { function, args, data_type } => {

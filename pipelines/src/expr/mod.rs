@@ -3,6 +3,7 @@
 //! The planner resolves names, checks types and inserts every [`Expr::Cast`], so that what stands here needs no further
 //! coercion: the arguments of a comparison have one type; arithmetic has both sides of the result's kind (see [`Function`]).
 
+mod check;
 mod compile;
 mod fallible;
 pub(crate) mod kernels;
@@ -18,7 +19,16 @@ pub use self::compile::{CompiledExpr, Evaluated, Failures};
 pub(crate) use self::fallible::fallible;
 use crate::types::{DataType, Schema, Value};
 
+/// Runs one level of a recursion over expressions, on a new piece of stack where the current one ends: a definition may nest deeply.
+pub(crate) fn deep<T>(level: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, level)
+}
+
 /// A typed scalar expression over the columns of one input schema.
+///
+/// A row's value, or the failure in its place, depends on that row alone. Arguments are evaluated from left to right; if several fail,
+/// the leftmost failure counts. Only `AND`, `OR`, `COALESCE` and `CASE` leave out what they do not need; all other functions,
+/// `NULLIF` and `IN` too, need all their arguments.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Expr {
     /// A column of the input, by index.
@@ -53,7 +63,16 @@ pub enum Expr {
         /// Result type of every branch.
         data_type: DataType,
     },
-    /// `CAST` (a value that does not fit fails) or `TRY_CAST` (it is NULL).
+    /// `CAST` (a value that does not fit fails) or `TRY_CAST` (it is NULL; a failure of the input stays one).
+    ///
+    /// * Double to integer rounds half to even, decimal to integer or to a smaller scale half away from zero (both as
+    ///   PostgreSQL), double to decimal by the double's shortest decimal text, half away from zero. NaN and infinities fail.
+    /// * Text to number, timestamp, date or Boolean: the whole text, white space around it aside. Digits beyond a decimal's scale are
+    ///   rounded half away from zero. Text to timestamp: RFC 3339, or `YYYY-MM-DD[(T| )HH:MM[:SS[.digits]][Z|±HH[[:]MM]]]`; no zone
+    ///   means UTC; digits after the sixth are cut off. Booleans are PostgreSQL's words (`true`, `t`, `yes`, `y`, `on`, `1` …).
+    /// * Double to text: the shortest text that reads back as the same double, with an exponent (`1.5e-7`) below 1e-4 and from 1e16
+    ///   up; `NaN`, `Infinity`, `-Infinity`. Decimals have all digits of their scale. Timestamps are
+    ///   `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, dates `YYYY-MM-DD`.
     Cast {
         /// What is cast.
         input: Box<Expr>,
@@ -91,6 +110,19 @@ impl Expr {
     /// A reference to the column at `index` of `schema`.
     pub fn column(schema: &Schema, index: usize) -> Expr {
         Expr::Column { index, data_type: schema.fields[index].data_type }
+    }
+
+    /// The arguments of a chain of calls of one associative function: `a AND b AND c`, however it nests.
+    pub(crate) fn chain<'a>(&'a self, wanted: &Function) -> Vec<&'a Expr> {
+        let mut arguments = Vec::new();
+        let mut rest = vec![self];
+        while let Some(expr) = rest.pop() {
+            match expr {
+                Expr::Call { function, args, .. } if function == wanted => rest.extend(args.iter().rev()),
+                _ => arguments.push(expr),
+            }
+        }
+        arguments
     }
 
     /// Calls `visit` for this expression and all below it, parents first.
@@ -160,11 +192,11 @@ pub enum Function {
     IsNotNull,
     /// `IS TRUE`; never NULL (`IS FALSE` is `IS TRUE` of `NOT`).
     IsTrue,
-    /// `a IN (b, c, …)`: `args[0]` is `a`. SQL's NULL rules.
+    /// `a IN (b, c, …)`: `args[0]` is `a`. SQL's NULL rules. Fails if any argument does.
     In,
     /// First argument that is not NULL; later ones can only fail where earlier ones are NULL.
     Coalesce,
-    /// `NULLIF(a, b)`
+    /// `NULLIF(a, b)`; fails if either fails.
     NullIf,
     /// Greatest of the arguments that are not NULL.
     Greatest,
@@ -176,7 +208,7 @@ pub enum Function {
     Like {
         /// The pattern.
         pattern: String,
-        /// The escape character.
+        /// The escape character; without one nothing is escaped.
         escape: Option<char>,
         /// `ILIKE`.
         case_insensitive: bool,
@@ -212,9 +244,10 @@ pub enum Function {
     TrimStart,
     /// `RTRIM`
     TrimEnd,
-    /// `SUBSTRING(text, from[, count])`, 1-based characters, PostgreSQL's rules.
+    /// `SUBSTRING(text, from[, count])`, 1-based characters, PostgreSQL's rules: positions before the first count, but are
+    /// empty; a negative count fails.
     Substring,
-    /// `REPLACE(text, from, to)`
+    /// `REPLACE(text, from, to)`; an empty `from` replaces nothing.
     Replace,
     /// `STARTS_WITH(text, prefix)`
     StartsWith,
@@ -224,26 +257,29 @@ pub enum Function {
     Contains,
     /// `STRPOS(text, part)`: 1-based, 0 if absent (`INT`).
     Position,
-    /// `LEFT(text, n)` characters.
+    /// `LEFT(text, n)` characters; a negative `n`: all but the last `-n`.
     Left,
-    /// `RIGHT(text, n)` characters.
+    /// `RIGHT(text, n)` characters; a negative `n`: all but the first `-n`.
     Right,
-    /// `SPLIT_PART(text, separator, n)`, 1-based; the empty text beyond the end.
+    /// `SPLIT_PART(text, separator, n)`, 1-based, from the end if negative; the empty text beyond the end; 0 fails. An empty
+    /// separator does not separate.
     SplitPart,
     /// `JSON_VALUE(json, '$.a.b[0]')`: the scalar there as TEXT; NULL if absent or not a scalar or not JSON.
+    /// Numbers keep their text. Of members with one name the last counts.
     JsonValue {
         /// The path, split: names and indexes.
         path: Vec<String>,
     },
     /// `ABS`; the most negative integer fails.
     Abs,
-    /// `SIGN` (`INT`)
+    /// `SIGN` (`INT`); NaN fails.
     Sign,
     /// `FLOOR`: doubles and decimals (decimal result has scale 0).
     Floor,
     /// `CEIL`
     Ceil,
-    /// `ROUND(x)`: half away from zero; doubles and decimals.
+    /// `ROUND(x)`: half away from zero; doubles and decimals. With digits, a double is rounded by its shortest decimal text
+    /// (`ROUND(1.005, 2)` is 1.01), as the decimal it reads as.
     Round {
         /// Digits after the point that stay.
         digits: u8,
@@ -256,23 +292,25 @@ pub enum Function {
     Log10,
     /// `EXP` (double)
     Exp,
-    /// `POWER` (double)
+    /// `POWER` (double), as IEEE 754: a negative base with a fraction as exponent is NaN.
     Power,
-    /// `DATE_TRUNC(unit, timestamp[, zone])` → `TIMESTAMP` (a `DATE` argument is cast first).
+    /// `DATE_TRUNC(unit, timestamp[, zone])` → `TIMESTAMP` (a `DATE` argument is cast first). From days up: the first instant of
+    /// the local day; below: local time is cut off with the offset that holds at the timestamp. Fails before the year 1.
     DateTrunc {
         /// Unit.
         unit: TimeUnit,
         /// IANA time zone in which days begin; UTC when absent.
         time_zone: Option<String>,
     },
-    /// `EXTRACT(field FROM timestamp)` / `DATE_PART`, in UTC or a zone → `BIGINT`.
+    /// `EXTRACT(field FROM timestamp)` / `DATE_PART`, in UTC or a zone → `BIGINT`. Seconds are whole; milliseconds and microseconds are
+    /// those of the minute, as in PostgreSQL; weeks are ISO 8601's.
     Extract {
         /// Field.
         field: DateField,
         /// IANA time zone.
         time_zone: Option<String>,
     },
-    /// `timestamp ± INTERVAL`: months first (clamped to the month's end), then days, then microseconds; fails out of range.
+    /// `timestamp ± INTERVAL`: months first (clamped to the month's end), then days, then microseconds; fails out of range. In UTC.
     AddInterval {
         /// The interval, already negated for minus.
         interval: Interval,
@@ -282,11 +320,11 @@ pub enum Function {
         /// Unit.
         unit: TimeUnit,
     },
-    /// `TO_TIMESTAMP(seconds)`: from epoch seconds (double or integer).
+    /// `TO_TIMESTAMP(seconds)`: from epoch seconds (double, to the nearest microsecond, or integer); fails out of range.
     ToTimestamp,
     /// `EPOCH_US(timestamp)` → `BIGINT`
     EpochMicros,
-    /// The start of the tumbling window that a timestamp lies in.
+    /// The start of the tumbling window that a timestamp lies in (of a hopping window: of the pane).
     WindowStart {
         /// The window.
         window: crate::core::Window,

@@ -60,7 +60,11 @@ impl Native {
 
     /// A typed constant.
     pub(crate) fn constant(value: &Value, data_type: DataType) -> Result<Native, PipelineError> {
-        let column = lanes::constant(value, data_type)?;
+        Native::constant_column(&lanes::constant(value, data_type)?)
+    }
+
+    /// The constant in a column of one row.
+    pub(crate) fn constant_column(column: &pl::Column) -> Result<Native, PipelineError> {
         let scalar = pl::Scalar::new(column.dtype().clone(), column.get(0)?.into_static());
         Ok(Native(pl::Expr::Literal(LiteralValue::Scalar(scalar))))
     }
@@ -71,27 +75,22 @@ impl Native {
         let mut rest = arguments.into_iter().map(|Native(expr)| expr);
         let unknown =
             || PipelineError::Definition(format!("{function:?} with these arguments is not planned by polars"));
+        match function {
+            F::And => return balanced(rest.collect(), pl::Expr::and).map(Native).ok_or_else(unknown),
+            F::Or => return balanced(rest.collect(), pl::Expr::or).map(Native).ok_or_else(unknown),
+            // From the right: WHEN a IS NOT NULL THEN a ELSE (the rest).
+            F::Coalesce => {
+                let choose = |later: pl::Expr, value: pl::Expr| {
+                    pl::when(value.clone().is_not_null()).then(value).otherwise(later)
+                };
+                return rest.rev().reduce(choose).map(Native).ok_or_else(unknown);
+            }
+            _ => {}
+        }
         let first = rest.next().ok_or_else(unknown)?;
-        if let F::And | F::Or | F::Coalesce | F::In = function {
-            return match function {
-                F::And => Ok(Native(rest.fold(first, |all, next| all.and(next)))),
-                F::Or => Ok(Native(rest.fold(first, |any, next| any.or(next)))),
-                F::In => rest
-                    .map(|item| first.clone().eq(item))
-                    .reduce(|any, next| any.or(next))
-                    .map(Native)
-                    .ok_or_else(unknown),
-                // From the right: WHEN a IS NOT NULL THEN a ELSE (the rest).
-                _ => {
-                    let mut all = vec![first];
-                    all.extend(rest);
-                    all.into_iter()
-                        .rev()
-                        .reduce(|later, value| pl::when(value.clone().is_not_null()).then(value).otherwise(later))
-                        .map(Native)
-                        .ok_or_else(unknown)
-                }
-            };
+        if *function == F::In {
+            let equal = rest.map(|item| first.clone().eq(item)).collect();
+            return balanced(equal, pl::Expr::or).map(Native).ok_or_else(unknown);
         }
         let expr = match (function, rest.next()) {
             (F::Negate, None) => pl::lit(-1.0f64) * first,
@@ -131,6 +130,22 @@ impl Native {
     pub(crate) fn cast(self, to: DataType) -> Native {
         Native(self.0.cast(to.to_polars()))
     }
+}
+
+/// Joins expressions by an associative operator, nesting as little as possible.
+fn balanced(mut exprs: Vec<pl::Expr>, join: impl Fn(pl::Expr, pl::Expr) -> pl::Expr) -> Option<pl::Expr> {
+    while exprs.len() > 1 {
+        let mut pairs = exprs.into_iter();
+        let mut joined = Vec::new();
+        while let Some(left) = pairs.next() {
+            joined.push(match pairs.next() {
+                Some(right) => join(left, right),
+                None => left,
+            });
+        }
+        exprs = joined;
+    }
+    exprs.pop()
 }
 
 fn input_name(index: usize) -> pl::PlSmallStr {

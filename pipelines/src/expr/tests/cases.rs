@@ -272,3 +272,28 @@ fn what_does_not_compile_says_why() {
     );
     assert_eq!(error(&cast(timestamp, DataType::Boolean)), "there is no CAST from TIMESTAMP to BOOLEAN");
 }
+
+#[test]
+fn long_chains_do_not_exhaust_the_stack() {
+    let schema = generate::schema();
+    let mut chain = call(Function::Equal, vec![Expr::column(&schema, 1), int(-1)], DataType::Boolean);
+    let mut sum = Expr::column(&schema, 1);
+    for value in 0..1_000 {
+        let next = call(Function::Equal, vec![Expr::column(&schema, 1), int(value)], DataType::Boolean);
+        chain = call(Function::Or, vec![chain, next], DataType::Boolean);
+        sum = call(Function::Add, vec![sum, int(1)], DataType::Int);
+    }
+    // What polars names twice must not double with every level.
+    let mut nested = Expr::column(&schema, 1);
+    for value in 0..60 {
+        let function = if value % 2 == 0 { Function::Coalesce } else { Function::NullIf };
+        nested = call(function, vec![nested, int(value)], DataType::Int);
+    }
+    let mut row = vec![Value::Null; schema.fields.len()];
+    row[1] = Value::Int(999);
+    let registry = registry();
+    for (expr, expected) in [(chain, Value::Boolean(true)), (sum, Value::Int(1_999)), (nested, Value::Int(999))] {
+        let compiled = CompiledExpr::compile(&expr, &schema, &registry).unwrap();
+        assert_eq!(outcomes(&compiled, expr.data_type(), &frame(&schema, std::slice::from_ref(&row))), [Ok(expected)]);
+    }
+}

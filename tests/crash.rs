@@ -78,7 +78,7 @@ impl Ledger {
         let rest = kill(append);
         // A line without its end was not received.
         let whole = rest.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        acknowledged = whole.map(records_of).last().unwrap_or(acknowledged);
+        acknowledged = whole.map(records_of).next_back().unwrap_or(acknowledged);
         self.next = feeder.join().expect("the feeder ends with the pipe");
         assert!(first + acknowledged <= self.next);
         self.acknowledged.extend(first..first + acknowledged);

@@ -1,5 +1,7 @@
 //! Whole-system tests: of the public library and of the built command.
 
+#![expect(clippy::print_stderr, reason = "seeds, and tests that are left out, are told on standard error")]
+
 mod support;
 
 mod command;

@@ -199,3 +199,94 @@ pub(crate) fn rescale(value: i128, from: u8, to: u8, precision: u8) -> Option<i1
     };
     (result.unsigned_abs() < decimal_limit(precision).unsigned_abs()).then_some(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decimals_are_read_exactly() {
+        let nines = "9".repeat(38);
+        for (text, precision, scale, expected) in [
+            ("0", 1, 0, Ok(0)),
+            ("-0.00", 5, 2, Ok(0)),
+            (".5", 5, 2, Ok(50)),
+            ("7.", 5, 2, Ok(700)),
+            ("+1.25", 5, 2, Ok(125)),
+            ("1.25e1", 5, 2, Ok(1_250)),
+            ("125e-2", 5, 2, Ok(125)),
+            ("000000000000000000000000000000000000000000001", 5, 2, Ok(100)),
+            ("1.250000000000000000000000000000000000000000000", 5, 2, Ok(125)),
+            ("999.99", 5, 2, Ok(99_999)),
+            ("1000", 5, 2, Err(DecimalError::Range)),
+            ("0.001", 5, 2, Err(DecimalError::Fraction)),
+            ("1e-40", 38, 38, Err(DecimalError::Fraction)),
+            ("0e9999999999999999999", 5, 2, Ok(0)),
+            ("1e9999999999999999999", 5, 2, Err(DecimalError::Range)),
+            ("1e-9999999999999999999", 5, 2, Err(DecimalError::Fraction)),
+            (nines.as_str(), 38, 0, Ok(10i128.pow(38) - 1)),
+            (nines.as_str(), 38, 1, Err(DecimalError::Range)),
+            ("", 5, 2, Err(DecimalError::Syntax)),
+            (".", 5, 2, Err(DecimalError::Syntax)),
+            ("-", 5, 2, Err(DecimalError::Syntax)),
+            ("1e", 5, 2, Err(DecimalError::Syntax)),
+            ("1e+", 5, 2, Err(DecimalError::Syntax)),
+            ("1 ", 5, 2, Err(DecimalError::Syntax)),
+            ("0x1", 5, 2, Err(DecimalError::Syntax)),
+            ("١", 5, 2, Err(DecimalError::Syntax)),
+        ] {
+            assert_eq!(parse_decimal(text, precision, scale, false), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("1.005", Ok(101)),
+            ("1.00499999", Ok(100)),
+            ("-1.005", Ok(-101)),
+            ("0.00500", Ok(1)),
+            ("5e-3", Ok(1)),
+            ("0.0049e-5", Ok(0)),
+            ("999.994", Ok(99_999)),
+            ("999.995", Err(DecimalError::Range)),
+        ] {
+            assert_eq!(parse_decimal(text, 5, 2, true), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_away_from_zero() {
+        for (value, by, expected) in
+            [(5, 10, 1), (-5, 10, -1), (4, 10, 0), (14, 10, 1), (15, 10, 2), (-15, 10, -2), (7, 1, 7)]
+        {
+            assert_eq!(divide_rounding(value, by), expected, "{value} / {by}");
+        }
+        let most = POWERS[38] - 1;
+        assert_eq!(rescale(most, 1, 0, 38), Some(POWERS[37]));
+        assert_eq!(rescale(most, 0, 1, 38), None);
+        assert_eq!(divide_rounding(most, POWERS[38]), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn decimals_read_back(value in -(POWERS[38] - 1)..POWERS[38], scale in 0u8..=38, small in any::<i32>(), to in 0u8..=38) {
+            for value in [value, i128::from(small)] {
+                let mut text = String::new();
+                write_decimal(&mut text, value, scale);
+                prop_assert_eq!(parse_decimal(&text, 38, scale, false), Ok(value));
+                prop_assert_eq!(parse_decimal(&text, 38, to, true).ok(), rescale(value, scale, to, 38));
+                prop_assert_eq!(decimal_to_double(value, scale), text.parse::<f64>().unwrap());
+            }
+        }
+
+        #[test]
+        fn doubles_read_back(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            let mut text = String::new();
+            write_double(&mut text, value);
+            let back = parse_double(&text).unwrap();
+            prop_assert!(back == value || (back.is_nan() && value.is_nan()));
+        }
+    }
+}

@@ -14,6 +14,10 @@ const MARKER_TEXT: &str = "Made by `watershed demo`, which replaces what is in t
 const CONFIG: &str = "\
 # The configuration of the demo's project. `watershed init` writes one with every key and its default.
 
+[log]
+# The demo appends weeks of append times in seconds. By the default age, an hour, it would make thousands of segment files.
+segment_age = \"30 days\"
+
 [batch]
 # When `watershed up` runs the nightly load.
 schedule = \"0 3 * * *\"

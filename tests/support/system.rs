@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use watershed::{
     BatchOptions, Project, Registry, Report, Value, VerifyOptions,
-    config::Overrides,
+    config::{Durability, Overrides},
     output::{Cells, value_text},
 };
 use watershed_log::ManualClock;
@@ -60,6 +60,12 @@ impl System {
         System::open(directory, Arc::clone(&self.clock), Overrides { environment: None, settings })
     }
 
+    /// Changes the configuration.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.overrides.settings.push((key.to_owned(), value.to_owned()));
+        self.restart();
+    }
+
     /// Runs something of the library to its end.
     pub fn run<T>(&self, future: impl Future<Output = Result<T, watershed::Error>>) -> T {
         self.runtime.block_on(future).unwrap_or_else(|error| panic!("{error}"))
@@ -75,15 +81,23 @@ impl System {
         self.clock.advance(micros);
     }
 
-    /// Sets the time.
-    pub fn set_time(&mut self, micros: i64) {
-        self.clock.set(micros);
-    }
-
     /// Appends records in one call.
     pub fn append(&self, table: &str, payloads: Vec<Vec<u8>>) {
         let count = payloads.len() as u64;
         assert_eq!(self.run(self.project.append(table, payloads)).records, count);
+    }
+
+    /// Appends many deliveries, each at its time, and waits at the end until all are on disk.
+    pub fn deliver(&self, deliveries: impl IntoIterator<Item = (i64, &'static str, Vec<Vec<u8>>)>) {
+        self.run(async {
+            let writer = self.project.writer().await?;
+            for (micros, table, payloads) in deliveries {
+                self.clock.set(micros);
+                let payloads = payloads.into_iter().map(Into::into).collect();
+                writer.append(table, payloads, Some(Durability::Os)).await?;
+            }
+            writer.close().await
+        });
     }
 
     /// Records an epoch.

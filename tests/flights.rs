@@ -1,9 +1,10 @@
 //! The whole loop on New York's flights: two nights and a day, compared with DuckDB on the same records.
 
-use std::{fs, process::Stdio};
+use std::{fs, path::PathBuf, process::Stdio};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use watershed::demo::{DEFINITIONS, flights};
 
 use crate::support::{
@@ -43,8 +44,8 @@ fn replay(system: &System, from: &str, to: &str) -> u64 {
     broken
 }
 
-/// Compares the answers to all views with DuckDB's on the records of the log.
-fn compare(system: &System, tools: &Tools) {
+/// Writes the records of the log and the answers to all views where the Python scripts find them.
+fn write_out(system: &System) -> TempDir {
     let directory = tempfile::tempdir().expect("a folder");
     for folder in ["records", "answers"] {
         fs::create_dir(directory.path().join(folder)).expect("a folder");
@@ -62,17 +63,30 @@ fn compare(system: &System, tools: &Tools) {
         let answer = json!({"columns": columns, "rows": rows});
         fs::write(directory.path().join(format!("answers/{view}.json")), answer.to_string()).expect("a file");
     }
-    let support = tools::support();
-    let output = tools
-        .python()
-        .arg(support.join("compare.py"))
-        .args([support.join("flights_tables.sql"), support.join("flights.sql"), directory.path().to_owned()])
-        .stdin(Stdio::null())
-        .output()
-        .expect("python3 runs");
+    directory
+}
+
+fn python(tools: &Tools, script: &str, arguments: &[PathBuf]) {
+    let mut command = tools.python();
+    command.arg(tools::support().join(script)).args(arguments).stdin(Stdio::null());
+    let output = command.output().expect("python3 runs");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
     eprintln!("{out}");
+}
+
+/// Compares the answers to all views with DuckDB's on the records of the log.
+fn compare(system: &System, tools: &Tools) {
+    let directory = write_out(system);
+    let [tables, views] = ["flights_tables.sql", "flights.sql"].map(|file| tools::support().join(file));
+    python(tools, "compare.py", &[tables, views, directory.path().to_owned()]);
+}
+
+/// Compares the stored files, read by DuckDB, with the records of the log and the answers. Nothing may be above the cut.
+fn compare_stored(system: &System, tools: &Tools) {
+    let directory = write_out(system);
+    let tables = tools::support().join("flights_tables.sql");
+    python(tools, "stored.py", &[tables, system.store_directory(), directory.path().to_owned()]);
 }
 
 #[test]
@@ -104,6 +118,7 @@ fn two_nights_and_a_day_agree_with_duckdb() {
     compare(&system, tools);
     system.batch_in_full();
     compare(&system, tools);
+    compare_stored(&system, tools);
     system.numbers_add_up();
     assert_eq!(system.dead_letters(), broken);
 }

@@ -76,6 +76,12 @@ impl Tour {
         screen.step("The night of 7 February: the batch load").map_err(output)?;
         let report = load(screen, &project).await?;
         show_load(screen, &report).map_err(output)?;
+        screen
+            .line(&format!(
+                "The cut, the watershed, is now epoch {}: batch answers below it, speed above.",
+                report.epoch
+            ))
+            .map_err(output)?;
 
         screen.step("Friday, 8 February: a blizzard comes, and the speed layer runs").map_err(output)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -102,8 +108,8 @@ impl Tour {
         ended?;
 
         screen.step("The storm, as SQL sees it").map_err(output)?;
-        let sql = "SELECT CAST(day AS DATE) AS day, origin, flights, cancelled, ROUND(cancelled_percent, 1) AS percent, \
-                   frozen, ROUND(gust, 1) AS gust, visib FROM storms ORDER BY day, origin";
+        let sql = "SELECT CAST(day AS DATE) AS day, origin, flights, cancelled, frozen, ROUND(gust) AS gust, visib FROM storms \
+                   ORDER BY day, origin";
         show_table(screen, sql, &project.query(sql).await?)?;
         let sql = "SELECT place, origin, window_start, flights, cancelled FROM worst_hours WHERE place <= 5 ORDER BY place, origin";
         show_table(screen, sql, &project.query(sql).await?)?;
@@ -320,7 +326,7 @@ fn show_load(screen: &mut Screen<'_>, report: &Report) -> std::io::Result<()> {
             view.kept,
         ))?;
     }
-    screen.line(&format!("The cut, the watershed, is now epoch {}: batch answers below it, speed above.", report.epoch))
+    Ok(())
 }
 
 /// One day's cancellations beside its weather.

@@ -81,6 +81,11 @@ impl System {
         self.clock.advance(micros);
     }
 
+    /// The directory of its store.
+    pub fn store_directory(&self) -> PathBuf {
+        self.project.directory().join("store")
+    }
+
     /// Appends records in one call.
     pub fn append(&self, table: &str, payloads: Vec<Vec<u8>>) {
         let count = payloads.len() as u64;

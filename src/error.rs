@@ -174,6 +174,7 @@ fn log_kind(error: &LogError) -> Kind {
 fn batch_kind(error: &BatchError) -> Kind {
     match error {
         BatchError::StoreOptions { .. } | BatchError::Schedule { .. } => Kind::Usage,
+        BatchError::Store { .. } if error.is_refused() => Kind::Usage,
         BatchError::Store { .. } | BatchError::Gone { .. } => Kind::Retryable,
         BatchError::LostRace { .. } => Kind::Busy,
         BatchError::UnknownEpoch { .. } | BatchError::UnknownView { .. } | BatchError::OtherDefinition { .. } => {

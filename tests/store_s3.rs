@@ -60,3 +60,22 @@ fn of_batch_runs_at_the_same_time_each_number_is_published_once_on_s3() {
     let status: Value = place.run(["status", "--format", "json"]).json();
     assert!(status["manifest"].as_u64().is_some_and(|manifest| (1..=4).contains(&manifest)), "{status}");
 }
+
+#[test]
+fn what_the_configuration_gets_wrong_on_s3_is_not_tried_again_and_again() {
+    let Some(server) = S3Server::for_test("what_the_configuration_gets_wrong_on_s3_is_not_tried_again_and_again")
+    else {
+        return;
+    };
+    let mut place = on_server(server, "mistakes");
+    append(&place, 1);
+    place.configure(&server.store_section("no-such-bucket"));
+    let message = place.run(["query", "SELECT * FROM card_minute"]).fails(2);
+    assert!(message.contains("NoSuchBucket"), "{message}");
+
+    place.configure(&server.store_section("mistakes"));
+    const WRONG: &str = "not-the-secret-41c7";
+    place.environment.push(("WATERSHED__STORE__SECRET_ACCESS_KEY".to_owned(), WRONG.to_owned()));
+    let message = place.run(["batch"]).fails(2);
+    assert!(!message.contains(WRONG), "{message}");
+}

@@ -195,6 +195,18 @@ impl BatchError {
         matches!(self, BatchError::Gone { .. })
     }
 
+    /// Whether the store is as it should be and the configuration is not: credentials, permissions, the bucket's name. To
+    /// repeat the request is useless.
+    pub fn is_refused(&self) -> bool {
+        const CODES: [&str; 4] = ["NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"];
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        let BatchError::Store { cause, .. } = self else { return false };
+        // Not every request's failure has a kind; S3 names it in the body of its answer, which the text quotes.
+        let text = cause.to_string();
+        matches!(cause, PermissionDenied { .. } | Unauthenticated { .. })
+            || CODES.iter().any(|code| text.contains(&format!("<Code>{code}</Code>")))
+    }
+
     pub(crate) fn store(action: &'static str, object: &str) -> impl FnOnce(object_store::Error) -> BatchError {
         move |cause| match cause {
             object_store::Error::NotFound { .. } => BatchError::Gone { object: object.to_owned() },

@@ -1,6 +1,11 @@
 //! `watershed status`
 
-use std::io::{StdoutLock, Write};
+use std::{
+    io::{StdoutLock, Write},
+    time::Duration,
+};
+
+use indicatif::HumanDuration;
 
 use crate::{
     Status,
@@ -33,7 +38,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 
 fn print(out: &mut StdoutLock<'_>, status: &Status) -> Result<(), Error> {
     let number = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
-    let seconds = |s: Option<f64>| s.map_or_else(|| "never".to_owned(), |s| format!("{s:.1} s ago"));
+    let seconds = |s: Option<f64>| s.map_or_else(|| "never".to_owned(), ago);
     let speed = status.pid.map_or_else(|| "not running".to_owned(), |pid| format!("running in process {pid}"));
     let lines = [
         format!("speed layer  {speed}"),
@@ -122,4 +127,12 @@ fn ledger(status: &Status) -> Vec<String> {
         )
     });
     sources.chain(views).collect()
+}
+
+/// `3.2 s ago`, `13 years ago`: the larger, the coarser.
+fn ago(seconds: f64) -> String {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(long) if long.as_secs() >= 60 => format!("{} ago", HumanDuration(long)),
+        _ => format!("{seconds:.1} s ago"),
+    }
 }

@@ -19,7 +19,7 @@ use crate::index::{Place, SegmentIndex, Summary};
 use crate::partition::Partition;
 use crate::partition_writer::PartitionWriter;
 use crate::segment::{Segment, read_fully};
-use crate::{LogError, Offset, Result, files};
+use crate::{LogError, Offset, Result, files, retention};
 
 /// How much of a segment is in memory at a time, unless a batch is larger.
 const WINDOW_BYTES: u64 = 1024 * 1024;
@@ -66,7 +66,7 @@ pub(crate) fn open_partition(
     let Some(&last) = bases.last() else {
         return Err(LogError::damaged(dir, 0, "the partition has no segment"));
     };
-    let mut last_time_micros = i64::MIN;
+    let mut last_time_micros = retention::noted_last_time(dir)?;
     for pair in bases.windows(2) {
         last_time_micros = check_sealed(dir, source, partition, pair[0], pair[1], report)?;
     }

@@ -1,6 +1,12 @@
 //! Deleting sealed segments, oldest first.
+//!
+//! Append times of a partition never decrease, also when no record is left to tell the last one. So before the last record is
+//! deleted, its append time is written to a file of its own, `lasttime`: 8 bytes of microseconds (little-endian), then their
+//! CRC-32C.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::index::Summary;
 use crate::partition::Partition;
@@ -20,8 +26,15 @@ pub(crate) fn delete_oldest(
     let mut gone: Option<Deleted> = None;
     for pair in bases.windows(2) {
         let (base, end) = (pair[0], pair[1]);
-        if end > keep_from || last_time(partition, base, end)? >= appended_before_micros {
+        if end > keep_from {
             break;
+        }
+        let last_time = last_time(partition, base, end)?;
+        if last_time >= appended_before_micros {
+            break;
+        }
+        if partition.head()? == end {
+            note_last_time(&partition.dir, last_time)?;
         }
         // Readers are told "deleted" from here on; those that have the file open finish.
         partition.forget_oldest();
@@ -39,6 +52,30 @@ pub(crate) fn delete_oldest(
         deleted.push(gone);
     }
     Ok(())
+}
+
+fn last_time_path(dir: &Path) -> PathBuf {
+    dir.join("lasttime")
+}
+
+fn note_last_time(dir: &Path, micros: i64) -> Result<()> {
+    let bytes = micros.to_le_bytes();
+    files::create_whole(&last_time_path(dir), &[&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat())?;
+    files::sync_dir(dir)
+}
+
+/// The append time that no later one of the partition may be less than, as far as retention has noted one.
+pub(crate) fn noted_last_time(dir: &Path) -> Result<i64> {
+    let path = last_time_path(dir);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(i64::MIN),
+        Err(error) => return Err(LogError::io("read", &path)(error)),
+    };
+    match bytes.split_first_chunk::<8>() {
+        Some((micros, crc)) if crc == crc32c::crc32c(micros).to_le_bytes() => Ok(i64::from_le_bytes(*micros)),
+        _ => Err(LogError::damaged(&path, 0, "it is not what was written")),
+    }
 }
 
 /// The last append time in a sealed segment.

@@ -140,3 +140,9 @@ proptest! {
         run(steps);
     }
 }
+
+#[test]
+fn append_times_do_not_decrease_where_no_record_is_left() {
+    let append = || Step::Append(vec![(0, None, 0)]);
+    run(vec![append(), Step::Clock(-1), Step::Seal, Step::Delete(1.1), Step::Reopen, append()]);
+}

@@ -1,4 +1,4 @@
-//! Keys: their order-preserving [encoding], and ranges of them.
+//! Keys: their order-preserving encoding, and ranges of them.
 
 mod encoding;
 mod range;

@@ -1,4 +1,4 @@
-//! Prints how fast flat JSON records are decoded on one core: `cargo run --example decode_rate [records]`.
+//! Prints how fast flat JSON records are decoded on one core: `cargo build --workspace --examples`, then `target/debug/examples/decode_rate [records]`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::time::Instant;

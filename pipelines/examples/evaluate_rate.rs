@@ -1,4 +1,4 @@
-//! Prints how fast compiled expressions are evaluated, by batch size: `cargo run --example evaluate_rate`.
+//! Prints how fast compiled expressions are evaluated, by batch size: `cargo build --workspace --examples`, then `target/debug/examples/evaluate_rate`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::time::Instant;

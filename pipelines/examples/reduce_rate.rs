@@ -1,5 +1,5 @@
 //! Prints how many records a core reduces per second on one thread:
-//! `cargo run -p watershed -p watershed-pipelines --example reduce_rate`.
+//! `cargo build --workspace --examples`, then `target/debug/examples/reduce_rate`.
 
 use std::{error::Error, io::Write, sync::Arc, time::Instant};
 

@@ -1,5 +1,5 @@
 //! Prints how fast the speed layer replays a backlog, and how long a small micro-batch takes until it is visible:
-//! `cargo run -p watershed -p watershed-speed --example tail_rate`.
+//! `cargo build --workspace --examples`, then `target/debug/examples/tail_rate`.
 
 use std::{error::Error, io::Write, sync::Arc, time::Instant};
 

@@ -11,3 +11,4 @@ mod parity;
 mod processes;
 mod readme;
 mod store_s3;
+mod verify;

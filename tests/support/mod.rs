@@ -4,6 +4,7 @@ pub mod command;
 pub mod log;
 pub mod records;
 pub mod s3;
+pub mod seeds;
 pub mod system;
 pub mod tools;
 pub mod wait;

@@ -7,6 +7,7 @@ mod support;
 mod command;
 mod crash;
 mod flights;
+mod formats;
 mod parity;
 mod processes;
 mod readme;

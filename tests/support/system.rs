@@ -10,11 +10,14 @@ use std::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use watershed::{
-    BatchOptions, Project, Registry, Report, Value, VerifyOptions,
+    BatchOptions, Project, Receipt, Registry, Report, Value, VerifyOptions,
     config::{Durability, Overrides},
     output::{Cells, value_text},
 };
+use watershed_batch::{ArchiveReader, Manifest};
 use watershed_log::ManualClock;
+
+use super::log::OwnedRecord;
 
 /// The rows of every view, each row as texts, in order.
 pub type Answers = BTreeMap<String, Vec<Vec<Option<String>>>>;
@@ -58,6 +61,60 @@ impl System {
         }
         let settings = vec![("speed.step_bytes".to_owned(), step_bytes.to_string())];
         System::open(directory, Arc::clone(&self.clock), Overrides { environment: None, settings })
+    }
+
+    /// A copy of a project that is kept, with a clock that shows `now_micros`.
+    pub fn copy_of(directory: &Path, now_micros: i64) -> System {
+        let copied = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
+        for entry in fs::read_dir(directory).expect("a project's directory") {
+            let entry = entry.expect("an entry");
+            copy(&entry.path(), &copied.path().join(entry.file_name()));
+        }
+        System::open(copied, Arc::new(ManualClock::new(now_micros)), Overrides::default())
+    }
+
+    /// The project.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// What an answer covers.
+    pub fn receipt(&self, sql: &str) -> Receipt {
+        self.run(self.project.query(sql)).receipt
+    }
+
+    /// The records of a source in the log below the newest manifest's cut.
+    pub fn records_below_cut(&self, source: &str) -> Vec<OwnedRecord> {
+        let cut = self.manifest().cut;
+        let records = super::log::records(&self.log_directory(), source).into_iter();
+        records.filter(|record| record.offset < cut.partition(source, record.partition)).collect()
+    }
+
+    /// The records of a source in the archive.
+    pub fn archived(&self, source: &str) -> Vec<OwnedRecord> {
+        let manifest = self.manifest();
+        let partitions = manifest.sources[source].partitions;
+        let reader = ArchiveReader::new(self.project.store().expect("a store"), Arc::new(manifest));
+        let mut archived = Vec::new();
+        for partition in 0..partitions {
+            let (mut at, end) = (0, reader.end(source, partition));
+            while at < end {
+                let records = reader.read(source, partition, at, end).expect("no damage");
+                archived.extend(records.iter().map(|record| OwnedRecord {
+                    partition,
+                    offset: record.offset,
+                    append_time_micros: record.append_time_micros,
+                    payload: record.payload.to_vec(),
+                }));
+                at = records.next_offset();
+            }
+        }
+        archived
+    }
+
+    fn manifest(&self) -> Manifest {
+        let store = self.project.store().expect("a store");
+        store.latest_manifest().expect("it can be read").expect("there was a batch run")
     }
 
     /// Changes the configuration.
@@ -198,7 +255,8 @@ fn open(directory: &Path, clock: &Arc<ManualClock>, overrides: &Overrides) -> Pr
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a file or a folder.
+pub fn copy(from: &Path, to: &Path) {
     if !from.is_dir() {
         fs::copy(from, to).expect("a file can be copied");
         return;

@@ -15,6 +15,7 @@ mod pin;
 mod receipt;
 mod serving;
 mod sides;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +24,4 @@ pub use error::{Result, ServingError};
 pub use receipt::{Receipt, ViewReceipt};
 pub use serving::{ReadOptions, Serving, built_by};
 pub use sides::{BatchSide, FixedSpeed, SpeedSide};
+pub use stored::StoredViews;

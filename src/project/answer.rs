@@ -11,10 +11,12 @@ use watershed_batch::{
 };
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{key::KeyFilter, types::Value};
-use watershed_serving::{Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, built_by};
+use watershed_serving::{
+    Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, StoredViews, built_by,
+};
 use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
 
-use super::{Project, blocking, stored::StoredViews, writer::unexpected};
+use super::{Project, blocking, writer::unexpected};
 use crate::{
     control::{Answered, Reply, Request},
     error::Error,

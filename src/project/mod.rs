@@ -11,7 +11,6 @@ mod ledger;
 mod listing;
 mod live;
 mod status;
-mod stored;
 mod up;
 mod verify;
 mod writer;

@@ -8,9 +8,11 @@ use watershed_pipelines::{
     key::KeyFilter,
     partial::{CoreKernel, Partials},
 };
-use watershed_serving::BatchSide;
+use crate::sides::BatchSide;
 
-pub(super) struct StoredViews(pub Store);
+/// The views and manifests of a store.
+#[derive(Clone, Debug)]
+pub struct StoredViews(pub Store);
 
 impl BatchSide for StoredViews {
     fn newest(&self, known: Option<&Arc<Manifest>>) -> Result<Option<Arc<Manifest>>, BatchError> {

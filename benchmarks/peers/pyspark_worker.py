@@ -43,13 +43,17 @@ def streaming(job):
     query.foreachBatch(write).start().awaitTermination()
 
 
-WORK = {"batch": batch, "streaming": streaming}
+def answer(job):
+    job["relation"] = f"read_parquet('{job['output']}/*.parquet')"
+
+
+WORK = {"batch": batch, "streaming": streaming, "answer": answer}
 
 
 def work(job):
     begun = time.perf_counter()
     WORK[job["do"]](job)
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun, "relation": job.get("relation")}
 
 
 serve(f"Spark {spark.version}", work)

@@ -37,8 +37,9 @@ pub fn run(args: &Args) -> Outcome {
     let before = log.stats();
     let begun = Instant::now();
     thread::scope(|scope| -> Result<(), LogError> {
-        let producers: Vec<_> =
-            (0..args.producers).map(|_| scope.spawn(|| produce(&log, &payload, args.records, each, durability))).collect();
+        let producers: Vec<_> = (0..args.producers)
+            .map(|_| scope.spawn(|| produce(&log, &payload, args.records, each, durability)))
+            .collect();
         producers.into_iter().try_for_each(|producer| producer.join().unwrap_or(Err(LogError::Closed)))
     })?;
     let seconds = begun.elapsed().as_secs_f64();

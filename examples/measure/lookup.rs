@@ -44,7 +44,8 @@ pub fn run(args: &Args) -> Outcome {
     }
     let merged = timed(&keys, |key| look_up(&serving, &args.view, key))?;
     let map = if args.map { Some(map(&all, args.key_columns, &keys)?) } else { None };
-    let printed: Vec<Vec<Json>> = keys.iter().take(args.print_keys).map(|key| key.iter().map(plain).collect()).collect();
+    let printed: Vec<Vec<Json>> =
+        keys.iter().take(args.print_keys).map(|key| key.iter().map(plain).collect()).collect();
     Ok(json!({ "rows": all.len(), "merged": merged, "map": map, "keys": printed }))
 }
 

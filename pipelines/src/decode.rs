@@ -19,6 +19,7 @@
 
 mod columns;
 mod partition;
+mod plain;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ pub(crate) fn in_range(micros: i64) -> Result<i64, Failure> {
 }
 
 /// Days since 1970-01-01 of a year, a month (1–12) and a day, after Howard Hinnant's `days_from_civil`.
+#[inline]
 pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -52,6 +53,7 @@ pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
 }
 
 /// The number of days in a month.
+#[inline]
 pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
@@ -87,6 +89,7 @@ fn digits(bytes: &[u8]) -> Option<i64> {
 }
 
 /// Reads `YYYY-MM-DD` of the years 1 to 9999 as days.
+#[inline]
 pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *text else { return None };
     let year = digits(&[y0, y1, y2, y3])?;
@@ -100,6 +103,7 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
 
 /// Reads `YYYY-MM-DD[(T| )HH:MM[:SS[.digits]][Z|±HH[[:]MM]]]` as microseconds: RFC 3339 and its usual relatives. Without a zone it is
 /// UTC; digits after the sixth are cut off; a date alone is its midnight. The year must lie in 1 to 9999, in UTC too.
+#[inline]
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let days = parse_date(bytes.get(..10)?)?;
@@ -120,8 +124,10 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             if count == 0 {
                 return None;
             }
-            let fraction = after[..count].iter().map(|b| i64::from(b - b'0'));
-            micros = fraction.chain(std::iter::repeat(0)).take(6).fold(0, |micros, digit| micros * 10 + digit);
+            for place in 0..6 {
+                let digit = if place < count { after[place] - b'0' } else { 0 };
+                micros = micros * 10 + i64::from(digit);
+            }
             rest = &after[count..];
         }
     }

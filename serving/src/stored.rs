@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::sides::BatchSide;
 use watershed_batch::{BatchError, Manifest, Store, ViewReader};
 use watershed_log::Position;
 use watershed_pipelines::{
     key::KeyFilter,
     partial::{CoreKernel, Partials},
 };
-use crate::sides::BatchSide;
 
 /// The views and manifests of a store.
 #[derive(Clone, Debug)]

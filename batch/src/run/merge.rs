@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use watershed_pipelines::{
     key::KeyFilter,
-    partial::{CoreKernel, Partials},
+    partial::{CoreKernel, Partials, TableLayout},
 };
 
 use super::{
@@ -114,7 +114,7 @@ pub(super) fn checking(
                 // Beside what this run may have written for the same partition.
                 let folder = format!("{attempt}/{}/recomputed", segment(&of.view));
                 let state = match run.options.repair {
-                    true => write(run, of, &folder, &partition, &partials, digest)?,
+                    true => put(run, &folder, &partition, encode(of, &partials)?, &partials, digest)?,
                     false => PartitionState { files: Vec::new(), digest, rows: partials.len() as u64 },
                 };
                 Ok((job, partition, Some(state)))
@@ -149,12 +149,13 @@ fn publish_one(run: &BatchRun<'_>, attempt: &str, work: Work<'_>) -> Result<Opti
     let Work { of, partition, parts, .. } = work;
     let stored = of.base.as_ref().and_then(|base| base.partitions.get(&partition));
     let partials = merge(run, of, stored, parts)?;
-    let digest = hex(&of.kernel.digest(&partials));
+    // A partition that got records has nearly always changed: the files are made while its digest is.
+    let (digest, tables) = rayon::join(|| hex(&of.kernel.digest(&partials)), || encode(of, &partials));
     if stored.is_some_and(|stored| stored.digest == digest) {
         return Ok(None);
     }
     let folder = format!("{attempt}/{}", segment(&of.view));
-    write(run, of, &folder, &partition, &partials, digest).map(Some)
+    put(run, &folder, &partition, tables?, &partials, digest).map(Some)
 }
 
 /// The parts and what is stored, as one.
@@ -183,26 +184,33 @@ fn merge_all(kernel: &CoreKernel, view: &str, inputs: &[Partials]) -> Result<Par
     kernel.merge(&inputs.iter().collect::<Vec<_>>()).map_err(BatchError::pipeline(view))
 }
 
-/// Writes the tables of a partition below `folder`.
-fn write(
-    run: &BatchRun<'_>,
-    of: &Job,
-    folder: &str,
-    partition: &str,
-    partials: &Partials,
-    digest: String,
-) -> Result<PartitionState> {
-    let mut files = Vec::new();
-    for (i, layout) in of.kernel.tables().iter().enumerate() {
+/// The files of a partition, with the names of their tables.
+fn encode(of: &Job, partials: &Partials) -> Result<Vec<(String, EncodedTable)>> {
+    let tables: Vec<(usize, TableLayout)> = of.kernel.tables().into_iter().enumerate().collect();
+    let encode = |(i, layout): (usize, TableLayout)| {
         let frame = of.kernel.to_frame(i, partials).map_err(BatchError::pipeline(&of.view))?;
         let spec = TableSpec {
             name: format!("{}/{}", of.view, layout.name),
             fingerprint: of.fingerprint.clone(),
             key_columns: layout.key_columns,
         };
-        let table = EncodedTable::encode(&spec, &columns::to_arrow(&frame)?)?;
-        let path = format!("{folder}/{}/{}.parquet", segment(&layout.name), segment(partition));
-        let file = table.put(run.store, path)?;
+        Ok((layout.name, EncodedTable::encode(&spec, &columns::to_arrow(&frame)?)?))
+    };
+    tables.into_par_iter().map(encode).collect()
+}
+
+/// Writes the files of a partition below `folder`.
+fn put(
+    run: &BatchRun<'_>,
+    folder: &str,
+    partition: &str,
+    tables: Vec<(String, EncodedTable)>,
+    partials: &Partials,
+    digest: String,
+) -> Result<PartitionState> {
+    let mut files = Vec::with_capacity(tables.len());
+    for (name, table) in tables {
+        let file = table.put(run.store, format!("{folder}/{}/{}.parquet", segment(&name), segment(partition)))?;
         run.options.progress.file_written(&file.path, file.bytes);
         files.push(file);
     }

@@ -25,8 +25,8 @@ use crate::{
     error::{BatchError, Result},
 };
 
-/// Bytes that are read from the log at a time.
-const CHUNK_BYTES: usize = 8 << 20;
+/// Bytes that are read from the log at a time: few enough that they and their columns stay in a core's cache.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Partials of one view partition, of a part of the records.
 #[derive(Debug)]

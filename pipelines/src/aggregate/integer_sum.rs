@@ -93,8 +93,13 @@ impl Cell for ExactInteger {
     fn encode(&self, into: &mut Vec<u8>) {
         into.push(u8::from(self.some));
         if self.some {
-            let (negative, magnitude) = self.sign_magnitude();
-            encode_integer(negative, &magnitude, into);
+            match self.small() {
+                Some(sum) => encode_integer(sum < 0, &sum.unsigned_abs().to_be_bytes(), into),
+                None => {
+                    let (negative, magnitude) = self.sign_magnitude();
+                    encode_integer(negative, &magnitude, into);
+                }
+            }
         }
     }
 

@@ -51,7 +51,11 @@ impl Dyadic {
 /// Appends an integer: 16 bits, little endian, with the number of magnitude bytes (and the highest bit for a negative
 /// integer), then the magnitude, big endian, without leading zeros.
 pub(super) fn encode_integer(negative: bool, magnitude_be: &[u8], into: &mut Vec<u8>) {
-    let leading = magnitude_be.iter().take_while(|b| **b == 0).count();
+    let mut leading = 0;
+    while magnitude_be[leading..].starts_with(&[0; 4]) {
+        leading += 4;
+    }
+    leading += magnitude_be[leading..].iter().take_while(|b| **b == 0).count();
     let magnitude = &magnitude_be[leading..];
     let sign = if negative && !magnitude.is_empty() { 1 << 15 } else { 0 };
     into.extend_from_slice(&(magnitude.len() as u16 | sign).to_le_bytes());

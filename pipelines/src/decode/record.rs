@@ -19,6 +19,8 @@ pub(super) struct Reader {
 #[derive(Debug)]
 struct Column {
     name: Box<str>,
+    /// The name as it stands in a payload.
+    quoted: Box<[u8]>,
     data_type: DataType,
     nullable: bool,
 }
@@ -43,7 +45,15 @@ impl Reader {
     pub(super) fn new(fields: &[Field]) -> Reader {
         let columns: Vec<Column> = fields
             .iter()
-            .map(|f| Column { name: f.name.as_str().into(), data_type: f.data_type, nullable: f.nullable })
+            .map(|f| Column {
+                name: f.name.as_str().into(),
+                quoted: match f.name.contains(|c: char| matches!(c, '"' | '\\' | '\0'..' ')) {
+                    true => Box::default(),
+                    false => format!("\"{}\"", f.name).into_bytes().into(),
+                },
+                data_type: f.data_type,
+                nullable: f.nullable,
+            })
             .collect();
         let by_name = columns.iter().enumerate().map(|(index, c)| (c.name.clone(), index)).collect();
         Reader { columns, by_name }
@@ -53,13 +63,41 @@ impl Reader {
         self.columns.get(index).map(|c| c.data_type)
     }
 
+    /// A column's name in quotes, as a payload has it; never one of those (with a quote, a backslash, a control character) that a
+    /// payload can only have with escapes.
+    #[inline]
+    pub(super) fn quoted(&self, index: usize) -> Option<&[u8]> {
+        self.columns.get(index).map(|c| &*c.quoted).filter(|quoted| !quoted.is_empty())
+    }
+
+    #[inline]
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     /// Reads a payload into `row`, or says why it is refused.
+    #[inline]
     pub(super) fn read<'a>(&self, payload: &'a [u8], row: &mut Row<'a>) -> Result<(), String> {
+        row.slots.fill(Slot::Missing);
+        let text = std::str::from_utf8(payload)
+            .map_err(|e| format!("the payload is not UTF-8 (at byte {})", e.valid_up_to()))?;
+        if self.read_plain(text, row).is_none() {
+            self.read_thoroughly(text, row)?;
+        }
+        for (column, slot) in self.columns.iter().zip(&row.slots) {
+            if !column.nullable && matches!(slot, Slot::Missing | Slot::Null) {
+                let what = if matches!(slot, Slot::Null) { "null" } else { "missing" };
+                return Err(format!("column \"{}\" is {what}, but it is NOT NULL", column.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads any payload; what is missing is left to the caller.
+    pub(super) fn read_thoroughly<'a>(&self, text: &'a str, row: &mut Row<'a>) -> Result<(), String> {
         row.slots.fill(Slot::Missing);
         row.unescaped.clear();
         row.problem = None;
-        let text = std::str::from_utf8(payload)
-            .map_err(|e| format!("the payload is not UTF-8 (at byte {})", e.valid_up_to()))?;
         match text.bytes().find(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
             Some(b'{') => {}
             Some(_) => return Err("the payload is not a JSON object".to_owned()),
@@ -70,16 +108,7 @@ impl Reader {
             .deserialize(&mut deserializer)
             .and_then(|()| deserializer.end())
             .map_err(|error| format!("the payload is not valid JSON: {error}"))?;
-        if let Some(problem) = row.problem.take() {
-            return Err(problem);
-        }
-        for (column, slot) in self.columns.iter().zip(&row.slots) {
-            if !column.nullable && matches!(slot, Slot::Missing | Slot::Null) {
-                let what = if matches!(slot, Slot::Null) { "null" } else { "missing" };
-                return Err(format!("column \"{}\" is {what}, but it is NOT NULL", column.name));
-            }
-        }
-        Ok(())
+        row.problem.take().map_or(Ok(()), Err)
     }
 }
 

@@ -102,54 +102,71 @@ fn kind(raw: &str) -> &'static str {
 /// Reads the text of one JSON value (its syntax is checked already) as a value of `data_type`.
 #[inline]
 pub(super) fn read_value<'a>(data_type: DataType, raw: &'a str, unescaped: &mut String) -> Result<Slot<'a>, Problem> {
-    let first = raw.as_bytes().first().copied().unwrap_or(b'n');
-    if first == b'n' {
-        return Ok(Slot::Null);
+    match (data_type, raw.as_bytes().first().copied().unwrap_or(b'n')) {
+        (_, b'n') => Ok(Slot::Null),
+        (DataType::Json, _) => Ok(Slot::Text(raw)),
+        (_, b'"') => match text(raw, unescaped)? {
+            Slot::Text(inner) => read_string(data_type, inner, raw),
+            slot if data_type == DataType::Text => Ok(slot),
+            slot => read_escaped(data_type, slot.text(unescaped)),
+        },
+        (_, b'-' | b'0'..=b'9') => read_number(data_type, raw),
+        (DataType::Boolean, b't') => Ok(Slot::Boolean(true)),
+        (DataType::Boolean, b'f') => Ok(Slot::Boolean(false)),
+        _ => Err(Problem::Kind),
     }
-    let string = first == b'"';
-    let number = first == b'-' || first.is_ascii_digit();
+}
+
+/// Reads a string that had escapes, but not as a text.
+fn read_escaped<'a>(data_type: DataType, text: &str) -> Result<Slot<'a>, Problem> {
     match data_type {
-        DataType::Text if string => text(raw, unescaped),
+        // The names of what is not a number are not looked for behind escapes.
+        DataType::Double => Err(Problem::Text),
+        _ => match read_string(data_type, text, text)? {
+            Slot::Integer(value) => Ok(Slot::Integer(value)),
+            Slot::Decimal(value) => Ok(Slot::Decimal(value)),
+            _ => Err(Problem::Kind),
+        },
+    }
+}
+
+/// Reads a string without escapes: `inner`, which is `raw` without its quotes.
+#[inline]
+pub(super) fn read_string<'a>(data_type: DataType, inner: &'a str, raw: &'a str) -> Result<Slot<'a>, Problem> {
+    match data_type {
+        DataType::Text => Ok(Slot::Text(inner)),
         DataType::Json => Ok(Slot::Text(raw)),
-        DataType::Boolean if first == b't' => Ok(Slot::Boolean(true)),
-        DataType::Boolean if first == b'f' => Ok(Slot::Boolean(false)),
-        DataType::Int if number => {
+        DataType::Double => match inner {
+            "NaN" => Ok(Slot::Double(f64::NAN)),
+            "Infinity" => Ok(Slot::Double(f64::INFINITY)),
+            "-Infinity" => Ok(Slot::Double(f64::NEG_INFINITY)),
+            _ => Err(Problem::Text),
+        },
+        DataType::Decimal { precision, scale } => decimal(inner, precision, scale),
+        DataType::Timestamp => parse_timestamp(inner).map(Slot::Integer).ok_or(Problem::Text),
+        DataType::Date => parse_date(inner.as_bytes()).map(Slot::Integer).ok_or(Problem::Text),
+        DataType::Boolean | DataType::Int | DataType::BigInt => Err(Problem::Kind),
+    }
+}
+
+/// Reads a number.
+#[inline]
+pub(super) fn read_number<'a>(data_type: DataType, raw: &'a str) -> Result<Slot<'a>, Problem> {
+    match data_type {
+        DataType::Int => {
             let value = integer(raw)?;
             if i32::try_from(value).is_ok() { Ok(Slot::Integer(value)) } else { Err(Problem::Range) }
         }
-        DataType::BigInt if number => integer(raw).map(Slot::Integer),
-        DataType::Double if number => parse_double(raw).map(Slot::Double).ok_or(Problem::Range),
-        DataType::Double if string => match raw {
-            "\"NaN\"" => Ok(Slot::Double(f64::NAN)),
-            "\"Infinity\"" => Ok(Slot::Double(f64::INFINITY)),
-            "\"-Infinity\"" => Ok(Slot::Double(f64::NEG_INFINITY)),
-            _ => Err(Problem::Text),
-        },
-        DataType::Decimal { precision, scale } if number => decimal(raw, precision, scale),
-        DataType::Decimal { precision, scale } if string => match text(raw, unescaped)? {
-            Slot::Text(text) => decimal(text, precision, scale),
-            slot => decimal(slot.text(unescaped), precision, scale),
-        },
-        DataType::Timestamp if number => integer(raw)?
+        DataType::BigInt => integer(raw).map(Slot::Integer),
+        DataType::Double => parse_double(raw).map(Slot::Double).ok_or(Problem::Range),
+        DataType::Decimal { precision, scale } => decimal(raw, precision, scale),
+        DataType::Timestamp => integer(raw)?
             .checked_mul(1_000)
             .and_then(|micros| in_range(micros).ok())
             .map(Slot::Integer)
             .ok_or(Problem::Range),
-        DataType::Timestamp if string => {
-            let micros = match text(raw, unescaped)? {
-                Slot::Text(text) => parse_timestamp(text),
-                slot => parse_timestamp(slot.text(unescaped)),
-            };
-            micros.map(Slot::Integer).ok_or(Problem::Text)
-        }
-        DataType::Date if string => {
-            let days = match text(raw, unescaped)? {
-                Slot::Text(text) => parse_date(text.as_bytes()),
-                slot => parse_date(slot.text(unescaped).as_bytes()),
-            };
-            days.map(Slot::Integer).ok_or(Problem::Text)
-        }
-        _ => Err(Problem::Kind),
+        DataType::Json => Ok(Slot::Text(raw)),
+        DataType::Boolean | DataType::Text | DataType::Date => Err(Problem::Kind),
     }
 }
 

@@ -3,10 +3,26 @@
 use crate::{
     key::decode_value,
     number::write_decimal,
-    partial::{CoreKernel, Partials},
+    partial::{CoreKernel, Partials, table::Table},
     time::{write_date, write_timestamp},
     types::{DataType, Value},
 };
+
+/// Bytes that are hashed at once.
+const HASHED_BYTES: usize = 64 << 10;
+
+impl Table {
+    /// Appends the row bytes of [`CoreKernel::canonical`].
+    fn encode_row(&self, row: usize, into: &mut Vec<u8>) {
+        for state in &self.states {
+            let at = into.len();
+            into.extend_from_slice(&[0; 4]);
+            state.encode(row, into);
+            let len = (into.len() - at - 4) as u32;
+            into[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        }
+    }
+}
 
 fn text_of(value: &Value, data_type: DataType) -> String {
     let mut text = String::new();
@@ -33,13 +49,7 @@ impl CoreKernel {
                 let mut key = vec![number as u8];
                 key.extend_from_slice(table.keys.get(row));
                 let mut bytes = Vec::new();
-                for state in &table.states {
-                    let at = bytes.len();
-                    bytes.extend_from_slice(&[0; 4]);
-                    state.encode(row, &mut bytes);
-                    let len = (bytes.len() - at - 4) as u32;
-                    bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
-                }
+                table.encode_row(row, &mut bytes);
                 (key, bytes)
             })
         })
@@ -48,12 +58,26 @@ impl CoreKernel {
     /// blake3 of the canonical rows, key and row each preceded by its length (64 bits, little endian).
     pub fn digest(&self, partials: &Partials) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        for (key, row) in self.canonical(partials) {
-            for bytes in [key, row] {
-                hasher.update(&(bytes.len() as u64).to_le_bytes());
-                hasher.update(&bytes);
+        // Long pieces: blake3 hashes sixteen blocks at a time.
+        let mut piece = Vec::with_capacity(HASHED_BYTES * 2);
+        for (number, table) in partials.tables.iter().enumerate() {
+            for row in 0..table.keys.len() {
+                let key = table.keys.get(row);
+                piece.extend_from_slice(&(key.len() as u64 + 1).to_le_bytes());
+                piece.push(number as u8);
+                piece.extend_from_slice(key);
+                let at = piece.len();
+                piece.extend_from_slice(&[0; 8]);
+                table.encode_row(row, &mut piece);
+                let len = (piece.len() - at - 8) as u64;
+                piece[at..at + 8].copy_from_slice(&len.to_le_bytes());
+                if piece.len() >= HASHED_BYTES {
+                    hasher.update(&piece);
+                    piece.clear();
+                }
             }
         }
+        hasher.update(&piece);
         *hasher.finalize().as_bytes()
     }
 

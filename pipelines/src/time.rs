@@ -124,10 +124,8 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             if count == 0 {
                 return None;
             }
-            for place in 0..6 {
-                let digit = if place < count { after[place] - b'0' } else { 0 };
-                micros = micros * 10 + i64::from(digit);
-            }
+            let (given, zeros) = (after[..count].iter(), std::iter::repeat(&b'0'));
+            micros = given.chain(zeros).take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
             rest = &after[count..];
         }
     }

@@ -17,7 +17,8 @@ Exit codes:
    0  done
    1  failed; the message says what
    2  a mistake in the arguments, the configuration or a definition
-   3  `verify` found a difference, or `status` that the numbers do not add up
+   3  a difference: `verify` found one, a batch run differs from the speed layer or (with --full) from the runs before it, or
+      the numbers of `status` do not add up
    4  the answer cannot be had: a view is being built or stalled, or an epoch is no longer kept
    5  another process holds what this one needs
   75  the store failed for now; the same command may succeed later (EX_TEMPFAIL)";

@@ -30,6 +30,8 @@ pub enum Kind {
     Unavailable,
     /// Another process holds what this one needs: stop it, or wait for it (5).
     Busy,
+    /// What was compared differs: the message says where (3).
+    Different,
     /// The store or the network failed for now: the same call may succeed later (75, `EX_TEMPFAIL`).
     Retryable,
 }
@@ -40,6 +42,7 @@ impl Kind {
         match self {
             Kind::Failure => 1,
             Kind::Usage => 2,
+            Kind::Different => 3,
             Kind::Unavailable => 4,
             Kind::Busy => 5,
             Kind::Retryable => 75,
@@ -177,6 +180,7 @@ fn batch_kind(error: &BatchError) -> Kind {
         BatchError::Store { .. } if error.is_refused() => Kind::Usage,
         BatchError::Store { .. } | BatchError::Gone { .. } => Kind::Retryable,
         BatchError::LostRace { .. } => Kind::Busy,
+        BatchError::ParityDiffers(_) | BatchError::FullDiffers { .. } => Kind::Different,
         BatchError::UnknownEpoch { .. } | BatchError::UnknownView { .. } | BatchError::OtherDefinition { .. } => {
             Kind::Unavailable
         }

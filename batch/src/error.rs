@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use watershed_log::LogError;
 use watershed_pipelines::error::PipelineError;
 
+use crate::run::parity::ParityReport;
+
 /// The result of every call of this crate.
 pub type Result<T, E = BatchError> = std::result::Result<T, E>;
 
@@ -135,6 +137,12 @@ pub enum BatchError {
         /// `view/partition` names, and `view (counts)`.
         partitions: Vec<String>,
     },
+
+    /// What the run made of the new records differs from what the speed layer made of them. Nothing was published; the old cut
+    /// stays, and so do the answers. If a function that a definition calls is not pure, correct it; if `verify` finds the batch
+    /// side right, restart the process that runs the speed layer; then run again.
+    #[error("nothing was published, for the run differs from the speed layer:\n  {}", .0.lines().join("\n  "))]
+    ParityDiffers(Box<ParityReport>),
 
     /// The run was asked to stop. The previous view is untouched.
     #[error("the batch run was stopped; nothing was published")]

@@ -12,6 +12,7 @@
 //! | numbered positions | [`Epoch`], [`Store::record_epoch`] |
 //! | commits | [`Manifest`], [`Store::latest_manifest`] |
 //! | one run | [`BatchRun`], [`BatchOptions`], [`Report`], [`Progress`] |
+//! | the gate before a manifest | [`Parity`], [`SpeedParity`], [`ParityReport`] |
 //! | reading views at a manifest | [`ViewReader`] |
 //! | the master dataset | [`ArchiveReader`] |
 //! | forgetting | [`Store::collect_garbage`], [`Retention`] |
@@ -39,6 +40,10 @@ pub use manifest::{ArchiveFile, Manifest, PartitionState, Previous, SourceState,
 pub use reader::ViewReader;
 pub use run::{
     options::{BatchOptions, BatchRun, NoProgress, Progress},
+    parity::{
+        AskedView, Parity, ParityPolicy, ParityQuestion, ParityReport, ParitySummary, ParityView, SpeedParity,
+        ViewSummary,
+    },
     report::{Report, ViewBuild, ViewReport},
 };
 pub use schedule::Schedule;

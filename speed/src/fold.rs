@@ -43,6 +43,11 @@ impl Folder {
         Folder { decoder: Decoder::new(source), needed, kernels, listed_max }
     }
 
+    /// The views' kernels.
+    pub fn kernels(&self) -> &[CoreKernel] {
+        &self.kernels
+    }
+
     /// Folds `chunks` for the views of which `wanted` is true.
     pub fn fold(&self, chunks: &[RecordChunk], wanted: &[bool]) -> Folded {
         let threads = rayon::current_num_threads();

@@ -14,7 +14,11 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use watershed_log::{EventLog, Position};
-use watershed_pipelines::{catalog::Catalog, partial::CoreKernel, registry::Registry};
+use watershed_pipelines::{
+    catalog::Catalog,
+    partial::{CoreKernel, Partials},
+    registry::Registry,
+};
 
 use crate::{
     error::{Result, SpeedError},
@@ -203,6 +207,16 @@ impl SpeedLayer {
         drop(state);
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Replaces a view's partials in every slice: how tests make a slice wrong, to see that it is found.
+    #[doc(hidden)]
+    pub fn replace_slices_for_tests(&self, view: &str, replace: impl Fn(&CoreKernel, &Partials) -> Partials) {
+        let mut state = self.state();
+        for lane in state.lanes.values_mut() {
+            lane.replace_slices_for_tests(view, &replace);
+        }
+        self.publish(&state);
     }
 
     /// The newest state.

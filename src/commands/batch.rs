@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use indicatif::ProgressBar;
-use watershed_batch::{Progress, Report, ViewBuild};
+use watershed_batch::{BatchError, ParityReport, Progress, Report, ViewBuild};
 
 use crate::{
     BatchOptions,
@@ -50,6 +50,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let options = BatchOptions { full: args.full, repair: args.repair, progress: Some(progress) };
     let report = project.run_batch(&options).await;
     bar.finish_and_clear();
+    if let (Err(Error::Batch(BatchError::ParityDiffers(parity))), Format::Json) = (&report, args.format) {
+        let line = serde_json::json!({ "published": null, "parity": parity });
+        writeln!(std::io::stdout().lock(), "{line}").map_err(Error::Output)?;
+    }
     print(&args, &report?)?;
     Ok(Exit::Done)
 }
@@ -67,6 +71,9 @@ fn print(args: &Args, report: &Report) -> Result<(), Error> {
         };
         let (records, seconds) = (report.records, report.total.as_secs_f64());
         writeln!(out, "{what}; {records} records read in {seconds:.2} s").map_err(Error::Output)?;
+        if let Some(parity) = &report.parity {
+            parity_lines(parity).iter().try_for_each(|line| writeln!(out, "{line}")).map_err(Error::Output)?;
+        }
         if report.views.is_empty() {
             return Ok(());
         }
@@ -89,4 +96,20 @@ fn print(args: &Args, report: &Report) -> Result<(), Error> {
         ]);
     }
     rows.write(&mut out, args.format)
+}
+
+/// How the run compared with the speed layer.
+fn parity_lines(parity: &ParityReport) -> Vec<String> {
+    if let Some(why) = &parity.not_compared {
+        return vec![format!("not compared with the speed layer: {why}")];
+    }
+    let compared = parity.views.values().filter(|view| view.not_compared.is_none()).count();
+    let result = if parity.differs() { "DIFFERENT" } else { "equal" };
+    let mut lines = vec![format!("compared with the speed layer: {compared} views, {result}")];
+    let not_compared = |(name, view): (&String, &watershed_batch::ParityView)| {
+        Some(format!("  {name} was not compared: {}", view.not_compared.as_ref()?))
+    };
+    lines.extend(parity.views.iter().filter_map(not_compared));
+    lines.extend(parity.lines().into_iter().map(|line| format!("  {line}")));
+    lines
 }

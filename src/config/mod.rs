@@ -10,6 +10,7 @@ use std::{
 
 use config::{ConfigError, Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
+use watershed_batch::ParityPolicy;
 
 pub use self::{
     secret::Secret,
@@ -103,6 +104,8 @@ pub struct BatchConfig {
     pub memory: ByteSize,
     /// Whether runs archive the records as Parquet.
     pub archive: bool,
+    /// What happens if a run differs from a running speed layer.
+    pub parity: ParityPolicy,
     /// Manifests that are kept, at least 1 …
     pub keep_manifests: usize,
     /// … each for at least this many minutes after the next one was published.
@@ -184,6 +187,7 @@ impl Default for BatchConfig {
             time_zone: "UTC".to_owned(),
             memory: ByteSize(1 << 30),
             archive: true,
+            parity: ParityPolicy::default(),
             keep_manifests: 3,
             keep_minutes: 60,
         }

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, io};
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use watershed_batch::ParityQuestion;
 use watershed_pipelines::{
     key::KeyFilter,
     types::{Schema, Value},
@@ -122,6 +123,20 @@ pub enum Request {
     },
     /// Live figures.
     Status,
+    /// Digests of what the speed layer made of the records between two cuts.
+    Parity {
+        /// Which ones.
+        question: ParityQuestion,
+    },
+    /// What it made of them in one partition of a view.
+    ParityRows {
+        /// The records.
+        question: ParityQuestion,
+        /// The view.
+        view: String,
+        /// The view's partition.
+        partition: String,
+    },
 }
 
 /// What the holder replies.
@@ -144,6 +159,8 @@ pub enum Reply {
         /// What the speed layer holds, as JSON.
         figures: serde_json::Value,
     },
+    /// What a batch run is compared with: the body is the JSON of a [`ParitySummary`](watershed_batch::ParitySummary), or rows.
+    Parity,
     /// The holder runs no speed layer: the asker must look for itself.
     NotLive,
     /// The request failed.

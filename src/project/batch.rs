@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use watershed_batch::{BatchRun, Collected, Progress, Report, Retention};
 
-use super::{Project, blocking};
+use super::{Project, blocking, live::Live};
 use crate::{control::Request, error::Error};
 
 /// How a batch run is done.
@@ -37,7 +37,7 @@ impl Project {
     /// that runs the speed layer, and deletes what is no longer kept.
     pub async fn run_batch(&self, options: &BatchOptions) -> Result<Report, Error> {
         let epoch = self.epoch().await?;
-        let report = self.batch_to(epoch, options).await?;
+        let report = self.batch_to(epoch, options, None).await?;
         if let Some(manifest) = report.published {
             // It finds the manifest by itself sooner or later.
             if let Err(error) = self.ask_holder(&Request::Published { manifest }).await {
@@ -47,9 +47,16 @@ impl Project {
         Ok(report)
     }
 
-    /// One batch run up to an epoch.
-    pub(super) async fn batch_to(&self, epoch: u64, options: &BatchOptions) -> Result<Report, Error> {
+    /// One batch run up to an epoch. It is compared with the speed layer of this process, if there is one, else with that of the
+    /// process that holds the log.
+    pub(super) async fn batch_to(
+        &self,
+        epoch: u64,
+        options: &BatchOptions,
+        live: Option<&Arc<Live>>,
+    ) -> Result<Report, Error> {
         let (project, options) = (self.clone(), options.clone());
+        let parity = self.parity(live, tokio::runtime::Handle::current());
         blocking(move || {
             let (store, log) = (project.store()?, project.log()?);
             let config = &project.config().batch;
@@ -58,6 +65,7 @@ impl Project {
             run_options.full = options.full;
             run_options.repair = options.repair;
             run_options.archive = config.archive;
+            run_options.parity = parity;
             run_options.memory_bytes_max = config.memory.as_usize();
             if let Some(progress) = options.progress {
                 run_options.progress = progress;

@@ -11,7 +11,7 @@ use watershed_batch::{Epoch, WriterId};
 use watershed_log::{Append, EventLog, FileLog};
 use watershed_pipelines::decode::Decoder;
 
-use super::{Project, answer::Asked, blocking, live::Live};
+use super::{Project, answer::Asked, blocking, live::Live, parity};
 use crate::{
     config::Durability,
     control::{Acknowledged, Holder, Reply, Request, decode_payloads},
@@ -118,6 +118,15 @@ impl Holder for LogHolder {
             (Request::Query { sql, at_least, as_of }, Some(live)) => live.answer_query(sql, at_least, as_of).boxed(),
             (Request::Lookup { view, key }, Some(live)) => live.answer(Asked::Lookup { view, key }).boxed(),
             (Request::Scan { view, keys }, Some(live)) => live.answer(Asked::Scan { view, keys }).boxed(),
+            (Request::Parity { question }, Some(live)) => {
+                async move { Ok((Reply::Parity, blocking(move || parity::encoded_summary(&live, &question)).await?)) }
+                    .boxed()
+            }
+            (Request::ParityRows { question, view, partition }, Some(live)) => async move {
+                let rows = blocking(move || parity::encoded_rows(&live, &question, &view, &partition)).await?;
+                Ok((Reply::Parity, rows))
+            }
+            .boxed(),
             (Request::Status, Some(live)) => {
                 async move { Ok(without_body(Reply::Live { figures: live.figures()? })) }.boxed()
             }

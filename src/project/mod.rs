@@ -10,6 +10,7 @@ mod init;
 mod ledger;
 mod listing;
 mod live;
+mod parity;
 mod status;
 mod up;
 mod verify;

@@ -12,6 +12,7 @@ use watershed_pipelines::{
 
 use super::*;
 
+mod gate;
 mod whole;
 
 /// One table with two text columns, in four partitions by `card`.

@@ -63,7 +63,7 @@ impl Project {
     }
 
     /// A speed layer above the newest manifest's cut, and serving over it.
-    async fn start_live(&self, log: Arc<dyn EventLog>) -> Result<Live, Error> {
+    pub(super) async fn start_live(&self, log: Arc<dyn EventLog>) -> Result<Live, Error> {
         let project = self.clone();
         blocking(move || {
             let manifest = project.store()?.latest_manifest()?;
@@ -247,10 +247,10 @@ impl<'a> Service<'a> {
         if self.batch.is_some() {
             return;
         }
-        let (project, holder) = (self.project.clone(), Arc::clone(self.holder));
+        let (project, holder, live) = (self.project.clone(), Arc::clone(self.holder), Arc::clone(self.live));
         self.batch = Some(tokio::spawn(async move {
             let epoch = holder.epoch().await?;
-            project.batch_to(epoch.number, &BatchOptions::default()).await
+            project.batch_to(epoch.number, &BatchOptions::default(), Some(&live)).await
         }));
     }
 

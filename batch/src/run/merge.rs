@@ -10,6 +10,7 @@ use watershed_pipelines::{
 
 use super::{
     options::BatchRun,
+    parity::Gate,
     plan::{Job, Purpose},
     scan::Part,
 };
@@ -46,6 +47,7 @@ pub(super) fn publishing(
     attempt: &str,
     jobs: &[Job],
     parts: &mut [BTreeMap<String, Vec<Part>>],
+    gate: Option<&Gate<'_>>,
 ) -> Result<Vec<Merged>> {
     let mut merged: Vec<Merged> = jobs
         .iter()
@@ -61,7 +63,7 @@ pub(super) fn publishing(
             .map(|work| {
                 let (job, name) = (work.job, work.partition.clone());
                 let view = &work.of.view;
-                let state = publish_one(run, attempt, work)?;
+                let state = publish_one(run, attempt, work, gate)?;
                 run.options.progress.partition_merged(view, &name, state.is_some());
                 Ok((job, name, state))
             })
@@ -145,9 +147,20 @@ fn work<'a>(
 }
 
 /// Merges and writes one partition; `None` if it is as it was.
-fn publish_one(run: &BatchRun<'_>, attempt: &str, work: Work<'_>) -> Result<Option<PartitionState>> {
-    let Work { of, partition, parts, .. } = work;
+fn publish_one(
+    run: &BatchRun<'_>,
+    attempt: &str,
+    work: Work<'_>,
+    gate: Option<&Gate<'_>>,
+) -> Result<Option<PartitionState>> {
+    let Work { of, partition, mut parts, .. } = work;
     let stored = of.base.as_ref().and_then(|base| base.partitions.get(&partition));
+    if let Some(gate) = gate.filter(|gate| gate.compares(of)) {
+        // The new records alone, before what is stored is merged with them.
+        let fresh = merge(run, of, None, parts)?;
+        gate.compare(of, &partition, &fresh)?;
+        parts = vec![Part::Memory(Box::new(fresh))];
+    }
     let partials = merge(run, of, stored, parts)?;
     // A partition that got records has nearly always changed: the files are made while its digest is.
     let (digest, tables) = rayon::join(|| hex(&of.kernel.digest(&partials)), || encode(of, &partials));

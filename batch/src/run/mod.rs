@@ -2,6 +2,7 @@
 
 mod merge;
 pub(crate) mod options;
+pub(crate) mod parity;
 mod plan;
 pub(crate) mod rejected;
 pub(crate) mod report;
@@ -18,6 +19,7 @@ use watershed_pipelines::{core::Partitioning, source::ViewCounts};
 use self::{
     merge::{Checked, Merged},
     options::BatchRun,
+    parity::Opened,
     plan::{Job, Plan, Purpose},
     report::{Report, ViewBuild, ViewReport},
     scan::{Part, Scan, Scanned},
@@ -136,11 +138,14 @@ impl Attempt<'_> {
         report.bytes = scanned.bytes;
         report.spilled_runs = scanned.spilled_runs;
 
+        let low = previous.map(|previous| previous.cut.clone()).unwrap_or_default();
+        let opened = Opened::new(run, plan, &low, &epoch.position);
         let merging = Instant::now();
         let data = self.folder(DATA);
         let mut parts: Vec<BTreeMap<String, Vec<Part>>> =
             scanned.built.iter_mut().map(|built| std::mem::take(&mut built.parts)).collect();
-        let mut merged = merge::publishing(run, &pool, &data, &plan.jobs, &mut parts)?;
+        let mut merged = merge::publishing(run, &pool, &data, &plan.jobs, &mut parts, opened.gate())?;
+        report.parity = opened.close(run, plan, &scanned)?;
         let published = plan
             .jobs
             .iter()

@@ -11,7 +11,7 @@ use watershed_pipelines::{catalog::Catalog, registry::Registry};
 
 use crate::{
     error::Result,
-    run::report::Report,
+    run::{parity::Parity, report::Report},
     store::{Store, WriterId},
 };
 
@@ -56,6 +56,8 @@ pub struct BatchOptions {
     pub scratch: PathBuf,
     /// Who publishes: a fresh id for each run.
     pub writer: WriterId,
+    /// What a run is compared with before it publishes.
+    pub parity: Parity,
     /// What watches.
     pub progress: Arc<dyn Progress>,
     /// Set it to stop the run: nothing is published.
@@ -74,6 +76,7 @@ impl BatchOptions {
             threads: None,
             scratch: scratch.into(),
             writer: WriterId::random(),
+            parity: Parity::default(),
             progress: Arc::new(NoProgress),
             stop: Arc::default(),
         }
@@ -119,7 +122,8 @@ impl BatchRun<'_> {
     ///
     /// # Errors
     /// [`NoEpoch`](crate::BatchError::NoEpoch) before the first epoch; [`LostRace`](crate::BatchError::LostRace) if another run
-    /// published first; [`FullDiffers`](crate::BatchError::FullDiffers); those of the store, the log and the pipelines.
+    /// published first; [`FullDiffers`](crate::BatchError::FullDiffers);
+    /// [`ParityDiffers`](crate::BatchError::ParityDiffers); those of the store, the log and the pipelines.
     pub fn run(&self) -> Result<Report> {
         crate::run::run(self)
     }

@@ -6,6 +6,8 @@ use serde::Serialize;
 use watershed_log::Position;
 use watershed_pipelines::source::SourceCounts;
 
+use super::parity::ParityReport;
+
 /// What a run did.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -33,6 +35,8 @@ pub struct Report {
     pub spilled_runs: u64,
     /// With `full`: the partitions in which the recomputed rows differed (and were repaired).
     pub repaired: Vec<String>,
+    /// How the new records' partials compared with the speed layer's; `None` if none runs, or nothing was to be compared.
+    pub parity: Option<ParityReport>,
     /// Reading, decoding and building.
     pub scan: Duration,
     /// Merging and writing.

@@ -13,7 +13,7 @@ const HASHED_BYTES: usize = 64 << 10;
 
 impl Table {
     /// Appends the row bytes of [`CoreKernel::canonical`].
-    fn encode_row(&self, row: usize, into: &mut Vec<u8>) {
+    pub(super) fn encode_row(&self, row: usize, into: &mut Vec<u8>) {
         for state in &self.states {
             let at = into.len();
             into.extend_from_slice(&[0; 4]);

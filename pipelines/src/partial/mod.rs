@@ -4,6 +4,7 @@
 //! and divides them, finishes them into rows and turns them into frames for storage and back. Whatever way the records took
 //! (batches, threads, order of merges), the same records give the same bytes.
 
+mod differences;
 mod digest;
 mod finish;
 mod grouping;
@@ -21,8 +22,9 @@ use self::table::Table;
 use crate::{error::Failure, source::ViewCounts};
 
 pub use self::{
+    differences::{RowDifference, RowDifferences},
     kernel::{CoreKernel, PartialsBuilder},
-    partitions::PartitionFilter,
+    partitions::{PartitionFilter, PartitionRows},
     reduction::{Reduced, Reduction, RowFailure},
     storage::TableLayout,
 };

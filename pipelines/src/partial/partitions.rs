@@ -67,10 +67,29 @@ impl PartitionFilter {
     }
 }
 
+/// The rows of some partials that lie in one partition of the view.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PartitionRows(Vec<Vec<u32>>);
+
+impl Partials {
+    /// These rows, without counts and rejected records. `rows` must have been made of these very partials.
+    pub fn rows(&self, rows: &PartitionRows) -> Partials {
+        let tables = self.tables.iter().zip(&rows.0).map(|(table, rows)| table.take(rows)).collect();
+        Partials { counts: ViewCounts::default(), rejected: Vec::new(), tables }
+    }
+}
+
 impl CoreKernel {
     /// Divides partials by the name of the view's partition. The parts have no counts and rejected records, which belong to no
     /// group: take them before.
     pub fn split(&self, partials: Partials) -> Result<BTreeMap<String, Partials>, PipelineError> {
+        let parts = self.rows_by_partition(&partials)?;
+        Ok(parts.into_iter().map(|(name, rows)| (name, partials.rows(&rows))).collect())
+    }
+
+    /// Which rows lie in which of the view's partitions, by the partition's name: what [`CoreKernel::split`] divides by, without
+    /// the memory of the parts. [`Partials::rows`] takes one.
+    pub fn rows_by_partition(&self, partials: &Partials) -> Result<BTreeMap<String, PartitionRows>, PipelineError> {
         let partitioning = self.core().partitioning;
         let mut parts: BTreeMap<Partition, Vec<Vec<u32>>> = BTreeMap::new();
         for (number, table) in partials.tables.iter().enumerate() {
@@ -80,12 +99,8 @@ impl CoreKernel {
                 rows[number].push(row as u32);
             }
         }
-        let divided = parts.into_iter().map(|(partition, rows)| {
-            let tables = partials.tables.iter().zip(&rows).map(|(table, rows)| table.take(rows)).collect();
-            let part = Partials { counts: ViewCounts::default(), rejected: Vec::new(), tables };
-            (name_of(partition, partitioning), part)
-        });
-        Ok(divided.collect())
+        let named = parts.into_iter().map(|(partition, rows)| (name_of(partition, partitioning), PartitionRows(rows)));
+        Ok(named.collect())
     }
 
     /// Which partitions can hold keys inside `filter` (of partials' keys: [`CoreKernel::partials_filter`]).

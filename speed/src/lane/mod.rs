@@ -14,7 +14,10 @@ use std::{
 };
 
 use watershed_log::{EventLog, Offset};
-use watershed_pipelines::{partial::CoreKernel, source::Source};
+use watershed_pipelines::{
+    partial::{CoreKernel, Partials},
+    source::Source,
+};
 
 use self::compact::Compaction;
 use crate::{
@@ -195,6 +198,17 @@ impl Lane {
     fn forget(&mut self, view: usize) {
         for run in self.base.runs.iter_mut().chain(self.slices.iter_mut().flatten()) {
             Arc::make_mut(run).views[view] = None;
+        }
+    }
+
+    /// See [`SpeedLayer::replace_slices_for_tests`](crate::SpeedLayer::replace_slices_for_tests).
+    pub fn replace_slices_for_tests(&mut self, view: &str, replace: &dyn Fn(&CoreKernel, &Partials) -> Partials) {
+        let Some(index) = self.views.iter().position(|known| known.name == view) else { return };
+        let kernel = self.folder.kernels()[index].clone();
+        for run in self.slices.iter_mut().flatten() {
+            if let Some(kept) = &mut Arc::make_mut(run).views[index] {
+                kept.partials = Arc::new(replace(&kernel, &kept.partials));
+            }
         }
     }
 

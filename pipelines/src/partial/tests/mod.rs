@@ -1,5 +1,6 @@
 //! What partials promise, for random records, splits, merges and windows.
 
+mod differences;
 mod fixtures;
 mod hopping;
 mod order;

@@ -65,11 +65,14 @@ impl AppendQueue {
         }
     }
 
-    /// Sends a command that is not an append and waits for the answer.
-    pub fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+    /// Sends a command that is not an append. Returns where the answer will arrive.
+    pub fn send<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).map_err(|_| LogError::Closed)?;
-        crate::event_log::block_on(answer).unwrap_or(Err(LogError::Closed))
+        Ok(answer)
     }
 
     /// Queues an append, at once if there is room.

@@ -1,13 +1,13 @@
 //! The committer: the one thread that writes.
 //!
-//! It works in rounds. A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
+//! It works in rounds, on its thread ([`run`]) or, where the log is stepped, when asked to ([`Rounds::step`]). A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
 //! once (several at a time, [`SyncPool`]), publishes the new heads and acknowledges. What arrives meanwhile waits for the next
 //! round and shares its syncs. One batch per partition and round means that at most one batch of a partition is ever
 //! unsynced at level `fsync`, which is what lets recovery tell a torn tail from damage.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
@@ -38,40 +38,36 @@ pub(crate) struct Committer {
     pub syncs: SyncPool,
 }
 
-impl Committer {
-    pub fn run(self) {
-        let mut rounds = Rounds {
-            log: self,
-            in_flight: HashMap::new(),
-            next_request: 0,
-            ready: Vec::new(),
-            sync_due: None,
-            stopped: None,
-        };
-        let close = loop {
-            if let Some(close) = rounds.take_commands() {
-                break close;
-            }
-            rounds.round();
-        };
-        while !rounds.ready.is_empty() {
-            rounds.round();
+/// Does all rounds until the log is closed.
+pub(crate) fn run(committer: Committer) {
+    let mut rounds = Rounds::new(committer, Pace::Passing(Instant::now()));
+    let close = loop {
+        if let Some(close) = rounds.take_commands() {
+            break close;
         }
-        let closed = rounds.close();
-        if let Some(reply) = close {
-            let _ = reply.send(closed);
-        }
-    }
+        rounds.round();
+    };
+    rounds.finish(close);
 }
 
-struct Rounds {
+/// What the wait before a sync at level `os` is measured with.
+enum Pace {
+    /// Time as it passes, since the log was opened: it does not jump.
+    Passing(Instant),
+    /// The log's clock, so that nothing but what is passed in decides.
+    Clock,
+}
+
+/// The committer at work.
+pub(crate) struct Rounds {
     log: Committer,
-    in_flight: HashMap<u64, InFlight>,
+    pace: Pace,
+    in_flight: BTreeMap<u64, InFlight>,
     next_request: u64,
     /// Partitions with something waiting.
     ready: Vec<usize>,
     /// When unsynced records of level `os` must be synced.
-    sync_due: Option<Instant>,
+    sync_due: Option<Duration>,
     /// Why nothing is written any more.
     stopped: Option<LogError>,
 }
@@ -79,12 +75,60 @@ struct Rounds {
 type CloseReply = Option<oneshot::Sender<Result<()>>>;
 
 impl Rounds {
+    fn new(log: Committer, pace: Pace) -> Self {
+        let (in_flight, ready) = (BTreeMap::new(), Vec::new());
+        Self { log, pace, in_flight, next_request: 0, ready, sync_due: None, stopped: None }
+    }
+
+    /// A committer that works when it is asked to.
+    pub fn stepped(log: Committer) -> Self {
+        Self::new(log, Pace::Clock)
+    }
+
+    /// Takes all commands that are there and does those that are not appends. After the one that closes the log nothing more
+    /// can be asked.
+    pub fn take_waiting(&mut self) {
+        while let Ok(command) = self.log.commands.try_recv() {
+            match command {
+                Command::Close { reply } => self.finish(Some(reply)),
+                command => self.take(command),
+            }
+        }
+    }
+
+    /// Takes all commands that are there and does one round if anything waits for one. Returns whether more is waiting.
+    pub fn step(&mut self) -> bool {
+        self.take_waiting();
+        if !self.ready.is_empty() || self.sync_due.is_some_and(|due| self.now() >= due) {
+            self.round();
+        }
+        !self.ready.is_empty()
+    }
+
+    /// Writes and syncs what has been taken, and answers who asked for it.
+    fn finish(&mut self, close: CloseReply) {
+        while !self.ready.is_empty() {
+            self.round();
+        }
+        let closed = self.close();
+        if let Some(reply) = close {
+            let _ = reply.send(closed);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        match &self.pace {
+            Pace::Passing(since) => since.elapsed(),
+            Pace::Clock => Duration::from_micros(self.log.clock.now_micros().try_into().unwrap_or(0)),
+        }
+    }
+
     /// Waits until there is something to do and takes all commands that are there. Returns an answer if it is to close.
     fn take_commands(&mut self) -> Option<CloseReply> {
         if self.ready.is_empty() {
             let command = match self.sync_due {
                 None => self.log.commands.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(due) => self.log.commands.recv_timeout(due.saturating_duration_since(Instant::now())),
+                Some(due) => self.log.commands.recv_timeout(due.saturating_sub(self.now())),
             };
             match command {
                 Ok(Command::Close { reply }) => return Some(Some(reply)),
@@ -180,7 +224,7 @@ impl Rounds {
                 }
             }
         }
-        let now = Instant::now();
+        let now = self.now();
         if must_sync || self.sync_due.is_some_and(|due| now >= due) {
             self.sync_dirty()?;
         } else if self.sync_due.is_none() && self.log.writers.iter().any(PartitionWriter::is_dirty) {
@@ -269,7 +313,8 @@ impl Rounds {
                 Err(LogError::PartitionsFixed { name, partitions: has, asked: partitions })
             };
         }
-        let writers = sources::create(&self.log.shared.dir, name, partitions, self.log.clock.now_micros())?;
+        let Shared { disk, dir, .. } = &*self.log.shared;
+        let writers = sources::create(disk, dir, name, partitions, self.log.clock.now_micros())?;
         let shared = writers.iter().map(|writer| writer.shared.clone()).collect();
         self.log.shared.add_source(name, self.log.writers.len(), shared);
         self.log.writers.extend(writers);
@@ -299,7 +344,7 @@ impl Rounds {
         for writer in &mut self.log.writers {
             writer.pending.clear();
         }
-        for (_, append) in self.in_flight.drain() {
+        for (_, append) in std::mem::take(&mut self.in_flight) {
             let _ = append.request.reply.send(Err(error.clone()));
         }
         self.stopped = Some(error);

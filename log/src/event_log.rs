@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::{Append, Appended, Durability, Offset, Position, RecordChunk, Result};
+use crate::{Append, Appended, Durability, LogError, Offset, Position, RecordChunk, Result};
 
 /// An append under way. Needs no particular runtime. Dropping it does not take the records back.
 pub type AppendFuture = Pin<Box<dyn Future<Output = Result<Appended>> + Send + 'static>>;
@@ -97,6 +97,11 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
+}
+
+/// Waits for an answer of the committer; it gives none once the log is closed.
+pub(crate) fn block_on_answer<T>(answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+    block_on(answer).unwrap_or(Err(LogError::Closed))
 }
 
 /// Waits for a future on this thread, without a runtime.

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::append_queue::{AppendQueue, Command};
-use crate::committer::Committer;
+use crate::committer::{self, Committer, Rounds};
+use crate::files::Disk;
 use crate::lock::WriterLock;
 use crate::options::Counters;
 use crate::partition::Partition;
 use crate::sync_pool::SyncPool;
 use crate::{
-    Append, AppendFuture, Clock, Deleted, Durability, EventLog, LogError, LogStats, Offset, Options, Position,
-    RecordChunk, RecoveryReport, Result, files, follow, recovery, sources,
+    Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, FileSystem, LogError, LogStats, Offset,
+    OperatingSystem, Options, Position, RecordChunk, RecoveryReport, Result, event_log, files, follow, recovery,
+    sources,
 };
 
 /// A source that this handle knows.
@@ -29,13 +32,14 @@ pub(crate) struct Source {
 /// What readers, the committer and the follower of a head share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub disk: Disk,
     pub dir: PathBuf,
     sources: RwLock<BTreeMap<String, Source>>,
 }
 
 impl Shared {
-    fn new(dir: &Path) -> Arc<Self> {
-        Arc::new(Self { dir: dir.to_owned(), sources: RwLock::default() })
+    fn new(disk: Disk, dir: &Path) -> Arc<Self> {
+        Arc::new(Self { disk, dir: dir.to_owned(), sources: RwLock::default() })
     }
 
     pub fn source(&self, name: &str) -> Option<Source> {
@@ -53,7 +57,7 @@ impl Shared {
 
     /// Finds out about sources that another process has created.
     pub fn look(&self) -> Result<()> {
-        for (name, _) in sources::list(&self.dir)? {
+        for (name, _) in sources::list(&self.disk, &self.dir)? {
             self.look_for(&name)?;
         }
         Ok(())
@@ -63,10 +67,10 @@ impl Shared {
         if let Some(known) = self.source(name) {
             return Ok(Some(known));
         }
-        let Some(partitions) = sources::partitions(&self.dir, name)? else { return Ok(None) };
+        let Some(partitions) = sources::partitions(&self.disk, &self.dir, name)? else { return Ok(None) };
         let open = |partition: u32| {
             let dir = self.dir.join(name).join(partition.to_string());
-            Partition::written_elsewhere(name.to_owned(), partition, dir).map(Arc::new)
+            Partition::written_elsewhere(self.disk.clone(), name.to_owned(), partition, dir).map(Arc::new)
         };
         let partitions = (0..partitions).map(open).collect::<Result<Vec<_>>>()?;
         self.add_source(name, 0, partitions);
@@ -93,7 +97,19 @@ struct Writer {
     heads: watch::Receiver<Position>,
     counters: Arc<Counters>,
     recovery: RecoveryReport,
-    open: Mutex<Option<(JoinHandle<()>, WriterLock)>>,
+    open: Mutex<Option<Open>>,
+}
+
+/// What ends when the log is closed.
+struct Open {
+    work: Work,
+    lock: WriterLock,
+}
+
+/// Who does the committer's rounds.
+enum Work {
+    Thread(JoinHandle<()>),
+    Stepped(Box<Rounds>),
 }
 
 /// A log in a directory of this machine: the only writer, or one of any number of readers.
@@ -111,30 +127,53 @@ impl std::fmt::Debug for FileLog {
     }
 }
 
+impl Writer {
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the committer for something that is not an append and waits for the answer.
+    fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        let answer = self.queue.send(command)?;
+        if let Some(Open { work: Work::Stepped(rounds), .. }) = &mut *self.open() {
+            rounds.take_waiting();
+        }
+        event_log::block_on_answer(answer)
+    }
+}
+
 impl FileLog {
     /// Opens the log in `dir`, or creates it, as its only writer.
     ///
     /// Checks what a writer that died left behind: see [`FileLog::recovery`]. Append times come from `clock`. Fails with
     /// [`LogError::Locked`] while another handle writes, and with [`LogError::Damaged`] if durable records are missing.
     pub fn open_writer(dir: impl AsRef<Path>, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        let sync_threads = options.sync_threads;
+        Self::open(dir.as_ref(), options, clock, sync_threads, |committer| {
+            let run = move || committer::run(committer);
+            std::thread::Builder::new().name("log-committer".to_owned()).spawn(run).map(Work::Thread)
+        })
+    }
+
+    /// The same without a thread: what is appended is written when [`FileLog::step`] is called, by the caller, and all other
+    /// calls do their work before they return. Nothing but `clock` tells the time. For deterministic tests.
+    pub fn open_stepped(dir: impl AsRef<Path>, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open(dir.as_ref(), options, clock, 1, |committer| Ok(Work::Stepped(Box::new(Rounds::stepped(committer)))))
+    }
+
+    fn open(
+        dir: &Path,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        sync_threads: usize,
+        start: impl FnOnce(Committer) -> std::io::Result<Work>,
+    ) -> Result<Self> {
         options.check()?;
-        let dir = dir.as_ref();
-        files::create_dir(dir)?;
-        let lock = WriterLock::take(dir, options.control_socket.as_deref())?;
-        let shared = Shared::new(dir);
-        let mut recovery = RecoveryReport::default();
-        let mut writers = Vec::new();
-        for name in files::list(dir)?.into_iter().filter(|name| files::check_source_name(name).is_ok()) {
-            sources::refuse_headless(&dir.join(name))?;
-        }
-        for (name, partitions) in sources::list(dir)? {
-            let first = writers.len();
-            for partition in 0..partitions {
-                let dir = dir.join(&name).join(partition.to_string());
-                writers.push(recovery::open_partition(&dir, &name, partition, &mut recovery)?);
-            }
-            shared.add_source(&name, first, writers[first..].iter().map(|writer| writer.shared.clone()).collect());
-        }
+        let disk = options.files.clone();
+        files::create_dir(&disk, dir)?;
+        let lock = WriterLock::take(&disk, dir, options.control_socket.as_deref())?;
+        let shared = Shared::new(disk, dir);
+        let (writers, recovery) = recovery::open_all(&shared)?;
         let (heads, heads_seen) = watch::channel(shared.head()?);
         let (commands, taken) = mpsc::channel();
         let queue = AppendQueue::new(commands, &options);
@@ -142,7 +181,7 @@ impl FileLog {
         let starting = |error| LogError::io("start the threads of the log in", dir)(error);
         let committer = Committer {
             commands: taken,
-            syncs: SyncPool::start(&options).map_err(starting)?,
+            syncs: SyncPool::start(sync_threads).map_err(starting)?,
             options,
             clock,
             shared: shared.clone(),
@@ -150,20 +189,23 @@ impl FileLog {
             heads,
             writers,
         };
-        let run = move || committer.run();
-        let thread = std::thread::Builder::new().name("log-committer".to_owned()).spawn(run).map_err(starting)?;
-        let open = Mutex::new(Some((thread, lock)));
+        let open = Mutex::new(Some(Open { work: start(committer).map_err(starting)?, lock }));
         let writer = Writer { queue, heads: heads_seen, counters, recovery, open };
         Ok(Self { shared, writer: Some(writer), follower: OnceLock::new() })
     }
 
     /// Opens the log in `dir` for reading, whether or not a process writes to it. Takes no lock and changes nothing.
     pub fn open_reader(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_reader_on(Arc::new(OperatingSystem), dir)
+    }
+
+    /// The same, of a log whose files are elsewhere than with the operating system.
+    pub fn open_reader_on(files: Arc<dyn FileSystem>, dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        if !dir.join("lock").exists() {
+        if !files::exists(&files, &dir.join("lock"))? {
             return Err(LogError::NotALog { dir: dir.to_owned() });
         }
-        let shared = Shared::new(dir);
+        let shared = Shared::new(files, dir);
         shared.look()?;
         Ok(Self { shared, writer: None, follower: OnceLock::new() })
     }
@@ -185,8 +227,8 @@ impl FileLog {
 
     /// Names in the lock file the socket on which this process takes requests.
     pub fn announce(&self, socket: Option<&Path>) -> Result<()> {
-        let open = self.writer()?.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map_or(Err(LogError::Closed), |(_, lock)| lock.announce(socket))
+        let open = self.writer()?.open();
+        open.as_ref().map_or(Err(LogError::Closed), |open| open.lock.announce(socket))
     }
 
     /// Seals the active segments of a source, those with records, so that they can be deleted when their time has come.
@@ -194,17 +236,35 @@ impl FileLog {
         let writer = self.writer()?;
         let found = self.source(source)?;
         let slots = found.first_slot..found.first_slot + found.partitions.len();
-        writer.queue.ask(|reply| Command::Seal { slots, reply })
+        writer.ask(|reply| Command::Seal { slots, reply })
+    }
+
+    /// Does one round of a log that is [stepped](FileLog::open_stepped): takes all that was queued, writes at most one batch to
+    /// each partition, syncs if one is due, and acknowledges. Returns whether something is left for another round. A log with
+    /// a thread of its own needs no steps.
+    pub fn step(&self) -> bool {
+        let Some(writer) = &self.writer else { return false };
+        match &mut *writer.open() {
+            Some(Open { work: Work::Stepped(rounds), .. }) => rounds.step(),
+            _ => false,
+        }
     }
 
     /// Writes and syncs what is queued, stops the threads and releases the lock. Reading goes on to work; appends fail with
     /// [`LogError::Closed`]. Fails if the log had stopped. Does nothing the second time.
     pub fn close(&self) -> Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
-        let mut open = writer.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((thread, lock)) = open.take() else { return Ok(()) };
-        let closed = writer.queue.ask(|reply| Command::Close { reply });
-        let joined = thread.join();
+        let mut open = writer.open();
+        let Some(Open { work, lock }) = open.take() else { return Ok(()) };
+        let asked = writer.queue.send(|reply| Command::Close { reply });
+        let joined = match work {
+            Work::Thread(thread) => thread.join(),
+            Work::Stepped(mut rounds) => {
+                rounds.take_waiting();
+                Ok(())
+            }
+        };
+        let closed = asked.and_then(event_log::block_on_answer);
         drop(lock);
         if let Err(panic) = joined
             && !std::thread::panicking()
@@ -212,6 +272,22 @@ impl FileLog {
             std::panic::resume_unwind(panic);
         }
         closed
+    }
+
+    fn is_stepped(&self) -> bool {
+        let open = self.writer.as_ref().map(Writer::open);
+        open.is_some_and(|open| matches!(&*open, Some(Open { work: Work::Stepped(_), .. })))
+    }
+
+    /// Does rounds until an append is answered.
+    fn step_until(&self, mut append: AppendFuture) -> Result<Appended> {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(answer) = append.as_mut().poll(&mut context) {
+                return answer;
+            }
+            self.step();
+        }
     }
 
     fn writer(&self) -> Result<&Writer> {
@@ -244,7 +320,7 @@ impl EventLog for FileLog {
     fn create_source(&self, name: &str, partitions: u32) -> Result<()> {
         sources::check(name, partitions)?;
         let name = name.to_owned();
-        self.writer()?.queue.ask(|reply| Command::CreateSource { name, partitions, reply })
+        self.writer()?.ask(|reply| Command::CreateSource { name, partitions, reply })
     }
 
     fn sources(&self) -> Result<Vec<String>> {
@@ -292,9 +368,14 @@ impl EventLog for FileLog {
         submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 
+    fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
+        let append = self.submit(source, records, None);
+        if self.is_stepped() { self.step_until(append) } else { event_log::block_on(append) }
+    }
+
     fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {
         let below = below.clone();
-        self.writer()?.queue.ask(|reply| Command::Retain { below, appended_before_micros, reply })
+        self.writer()?.ask(|reply| Command::Retain { below, appended_before_micros, reply })
     }
 }
 

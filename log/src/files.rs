@@ -1,10 +1,16 @@
 //! Creating files so that they are there whole or not at all, and naming them.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::{LogError, Offset, Result};
+use crate::file_system::{read_fully, write_all};
+use crate::{FileHandle, FileSystem, LogError, Offset, OpenMode, Result};
+
+/// Where the log's files are.
+pub(crate) type Disk = Arc<dyn FileSystem>;
+/// An open file of the log.
+pub(crate) type OpenFile = Arc<dyn FileHandle>;
 
 pub(crate) const SEGMENT: &str = "segment";
 pub(crate) const INDEX: &str = "index";
@@ -23,61 +29,103 @@ fn base_of(name: &str, extension: &str) -> Option<Offset> {
 }
 
 /// The names in a directory that are valid Unicode; the log makes no others.
-pub(crate) fn list(dir: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(LogError::io("list", dir))? {
-        let entry = entry.map_err(LogError::io("list", dir))?;
-        names.extend(entry.file_name().into_string());
-    }
-    Ok(names)
+pub(crate) fn list(disk: &Disk, dir: &Path) -> Result<Vec<String>> {
+    disk.list(dir).map_err(LogError::io("list", dir))
 }
 
 /// The base offsets of the files with this extension, ascending.
-pub(crate) fn list_bases(dir: &Path, extension: &str) -> Result<Vec<Offset>> {
-    let mut bases: Vec<Offset> = list(dir)?.iter().filter_map(|name| base_of(name, extension)).collect();
+pub(crate) fn list_bases(disk: &Disk, dir: &Path, extension: &str) -> Result<Vec<Offset>> {
+    let mut bases: Vec<Offset> = list(disk, dir)?.iter().filter_map(|name| base_of(name, extension)).collect();
     bases.sort_unstable();
     Ok(bases)
 }
 
-pub(crate) fn create_dir(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).map_err(LogError::io("create", dir))
+pub(crate) fn create_dir(disk: &Disk, dir: &Path) -> Result<()> {
+    disk.create_dir_all(dir).map_err(LogError::io("create", dir))
 }
 
 /// Makes names created in or removed from `dir` durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    let handle = File::open(dir).map_err(LogError::io("open", dir))?;
-    handle.sync_all().map_err(LogError::io("fsync", dir))
+pub(crate) fn sync_dir(disk: &Disk, dir: &Path) -> Result<()> {
+    disk.sync_dir(dir).map_err(LogError::io("fsync", dir))
 }
 
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(LogError::io("remove", path))
+/// Makes the name of `dir` durable, and those of the directories above it.
+pub(crate) fn sync_above(disk: &Disk, dir: &Path) -> Result<()> {
+    let dir = std::path::absolute(dir).map_err(LogError::io("find", dir))?;
+    for (distance, above) in dir.ancestors().skip(1).enumerate() {
+        match disk.sync_dir(above) {
+            // Far above, there may be directories that this process may pass through and not read. It made none of them.
+            Err(error) if distance > 0 && error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced.map_err(LogError::io("fsync", above))?,
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn open(disk: &Disk, path: &Path, mode: OpenMode) -> Result<OpenFile> {
+    disk.open(path, mode).map_err(LogError::io("open", path))
+}
+
+/// Whether there is a file or a directory of this name. That it cannot be told is an error: what is there must not be taken
+/// for missing and made anew.
+pub(crate) fn exists(disk: &Disk, path: &Path) -> Result<bool> {
+    match disk.look_at(path) {
+        Ok(_) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(LogError::io("look at", path)(error)),
+    }
+}
+
+/// Whether there is a directory of this name.
+pub(crate) fn is_dir(disk: &Disk, path: &Path) -> Result<bool> {
+    match disk.look_at(path) {
+        Ok(found) => Ok(found.is_dir),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(LogError::io("look at", path)(error)),
+    }
+}
+
+/// The size of a file.
+pub(crate) fn size(disk: &Disk, path: &Path) -> Result<u64> {
+    Ok(disk.look_at(path).map_err(LogError::io("look at", path))?.bytes)
+}
+
+/// A whole file; `None` if there is none.
+pub(crate) fn read(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Err(error) if is_missing(&error) => return Ok(None),
+        opened => opened.map_err(LogError::io("open", path))?,
+    };
+    let size = file.bytes().map_err(LogError::io("look at", path))?;
+    let mut bytes = vec![0; size as usize];
+    let filled = read_fully(&*file, &mut bytes, 0).map_err(LogError::io("read", path))?;
+    bytes.truncate(filled);
+    Ok(Some(bytes))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Removes a file that may be gone already.
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    match remove(path) {
-        Err(error) if error.is_not_found() => Ok(()),
-        done => done,
+pub(crate) fn remove_if_there(disk: &Disk, path: &Path) -> Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(LogError::io("remove", path)),
     }
 }
 
 /// Creates (or replaces) `path` with `bytes` so that it is there whole or not at all. The file is durable; its name is
 /// once the directory has been synced. Returns a handle for reading and writing, placed after `bytes`.
-pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<File> {
+pub(crate) fn create_whole(disk: &Disk, path: &Path, bytes: &[u8]) -> Result<OpenFile> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".");
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&unfinished)
-        .map_err(LogError::io("create", &unfinished))?;
-    file.write_all(bytes).map_err(LogError::io("write", &unfinished))?;
+    let file = disk.open(&unfinished, OpenMode::Replace).map_err(LogError::io("create", &unfinished))?;
+    write_all(&*file, &mut [IoSlice::new(bytes)]).map_err(LogError::io("write", &unfinished))?;
     file.sync_all().map_err(LogError::io("fsync", &unfinished))?;
-    fs::rename(&unfinished, path).map_err(LogError::io("name", path))?;
+    disk.rename(&unfinished, path).map_err(LogError::io("name", path))?;
     Ok(file)
 }
 

@@ -13,12 +13,12 @@
 //! | 24 | 4 | CRC of bytes 0–23 |
 //! | 28 | 4 | 0 |
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::file_system::{read_fully, write_all_at};
+use crate::files::{Disk, OpenFile};
 use crate::format::{VERSION, u32_at, u64_at};
-use crate::{LogError, Offset, Result, files};
+use crate::{LogError, Offset, OpenMode, Result, files};
 
 const MAGIC: &[u8; 8] = b"WSLOGHED";
 const SLOT_BYTES: usize = 32;
@@ -45,7 +45,7 @@ fn decode(slot: &[u8]) -> Option<Offset> {
 /// An open head file.
 #[derive(Debug)]
 pub(crate) struct HeadFile {
-    file: File,
+    file: OpenFile,
     path: PathBuf,
     next_slot: u64,
 }
@@ -56,42 +56,34 @@ impl HeadFile {
     }
 
     /// Creates or replaces a partition's head file.
-    pub fn create(dir: &Path, durable: Offset) -> Result<Self> {
+    pub fn create(disk: &Disk, dir: &Path, durable: Offset) -> Result<Self> {
         let path = Self::path_in(dir);
         let mut bytes = vec![0; FILE_BYTES];
         for at in [0, SLOT_STRIDE] {
             bytes[at..at + SLOT_BYTES].copy_from_slice(&encode(durable));
         }
-        let file = files::create_whole(&path, &bytes)?;
+        let file = files::create_whole(disk, &path, &bytes)?;
         Ok(Self { file, path, next_slot: 0 })
     }
 
     /// Opens a partition's head file for reading.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub fn open(disk: &Disk, dir: &Path) -> Result<Self> {
         let path = Self::path_in(dir);
-        let file = OpenOptions::new().read(true).open(&path).map_err(LogError::io("open", &path))?;
+        let file = files::open(disk, &path, OpenMode::Read)?;
         Ok(Self { file, path, next_slot: 0 })
     }
 
     /// Opens a partition's head file for reading and writing.
-    pub fn open_to_write(dir: &Path) -> Result<Self> {
+    pub fn open_to_write(disk: &Disk, dir: &Path) -> Result<Self> {
         let path = Self::path_in(dir);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(LogError::io("open", &path))?;
+        let file = files::open(disk, &path, OpenMode::Write)?;
         Ok(Self { file, path, next_slot: 0 })
     }
 
     /// The durable offset, or `None` if neither slot is good.
     pub fn read_if_good(&self) -> Result<Option<Offset>> {
         let mut bytes = [0; FILE_BYTES];
-        let mut filled = 0;
-        while filled < FILE_BYTES {
-            let got =
-                self.file.read_at(&mut bytes[filled..], filled as u64).map_err(LogError::io("read", &self.path))?;
-            if got == 0 {
-                break;
-            }
-            filled += got;
-        }
+        read_fully(&*self.file, &mut bytes, 0).map_err(LogError::io("read", &self.path))?;
         Ok(decode(&bytes[..SLOT_BYTES]).max(decode(&bytes[SLOT_STRIDE..])))
     }
 
@@ -114,7 +106,7 @@ impl HeadFile {
     pub fn write(&mut self, durable: Offset) -> Result<()> {
         let at = self.next_slot * SLOT_STRIDE as u64;
         self.next_slot ^= 1;
-        self.file.write_all_at(&encode(durable), at).map_err(LogError::io("write", &self.path))
+        write_all_at(&*self.file, &encode(durable), at).map_err(LogError::io("write", &self.path))
     }
 
     pub fn sync(&self) -> Result<()> {
@@ -124,21 +116,25 @@ impl HeadFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::OperatingSystem;
 
     #[test]
     fn one_bad_slot_is_survived_and_two_are_reported() {
         let dir = tempfile::tempdir().unwrap();
-        let mut head = HeadFile::create(dir.path(), 7).unwrap();
+        let disk: Disk = Arc::new(OperatingSystem);
+        let mut head = HeadFile::create(&disk, dir.path(), 7).unwrap();
         for durable in [8, 9, 12] {
             head.write(durable).unwrap();
-            assert_eq!(HeadFile::open(dir.path()).unwrap().read().unwrap(), durable);
+            assert_eq!(HeadFile::open(&disk, dir.path()).unwrap().read().unwrap(), durable);
         }
         // 12 went to the first slot; the second still says 9.
-        head.file.write_all_at(&[0xff], 20).unwrap();
-        assert_eq!(HeadFile::open(dir.path()).unwrap().read().unwrap(), 9);
-        head.file.write_all_at(&[0xff], SLOT_STRIDE as u64 + 3).unwrap();
-        assert!(matches!(HeadFile::open(dir.path()).unwrap().read(), Err(LogError::Damaged { .. })));
+        head.file.write_at(&[0xff], 20).unwrap();
+        assert_eq!(HeadFile::open(&disk, dir.path()).unwrap().read().unwrap(), 9);
+        head.file.write_at(&[0xff], SLOT_STRIDE as u64 + 3).unwrap();
+        assert!(matches!(HeadFile::open(&disk, dir.path()).unwrap().read(), Err(LogError::Damaged { .. })));
     }
 
     #[test]

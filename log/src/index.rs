@@ -22,8 +22,10 @@
 
 use std::path::Path;
 
+use crate::file_system::read_exact;
+use crate::files::Disk;
 use crate::format::{BatchHeader, SEGMENT_HEADER_BYTES, VERSION, i64_at, u32_at, u64_at};
-use crate::{LogError, Offset, Result, files};
+use crate::{LogError, Offset, OpenMode, Result, files};
 
 const INDEX_MAGIC: &[u8; 8] = b"WSLOGIDX";
 const TIME_INDEX_MAGIC: &[u8; 8] = b"WSLOGTIX";
@@ -105,15 +107,13 @@ impl SegmentIndex {
     }
 
     /// Writes both files of a sealed segment.
-    pub fn save(&self, dir: &Path, base: Offset) -> Result<()> {
+    pub fn save(&self, disk: &Disk, dir: &Path, base: Offset) -> Result<()> {
         let places: Vec<(u64, u64)> = self.places.iter().map(|place| (place.offset, place.at)).collect();
         let times: Vec<(u64, u64)> =
             self.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
-        files::create_whole(&files::base_path(dir, base, files::INDEX), &self.encode(INDEX_MAGIC, base, &places))?;
-        files::create_whole(
-            &files::base_path(dir, base, files::TIME_INDEX),
-            &self.encode(TIME_INDEX_MAGIC, base, &times),
-        )?;
+        let path = |extension| files::base_path(dir, base, extension);
+        files::create_whole(disk, &path(files::INDEX), &self.encode(INDEX_MAGIC, base, &places))?;
+        files::create_whole(disk, &path(files::TIME_INDEX), &self.encode(TIME_INDEX_MAGIC, base, &times))?;
         Ok(())
     }
 
@@ -140,8 +140,9 @@ impl SegmentIndex {
 
     /// The index of a sealed segment of `segment_bytes` bytes, or `None` if its files are missing, damaged or of another
     /// segment.
-    pub fn load(dir: &Path, base: Offset, segment_bytes: u64) -> Option<Self> {
-        let read = |extension| std::fs::read(files::base_path(dir, base, extension)).ok();
+    pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64) -> Option<Self> {
+        // What cannot be read is as good as missing: the segment is scanned instead.
+        let read = |extension| files::read(disk, &files::base_path(dir, base, extension)).ok().flatten();
         let (index, time_index) = (read(files::INDEX)?, read(files::TIME_INDEX)?);
         let summary = Summary::decode(&index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
         let time_summary = Summary::decode(&time_index, TIME_INDEX_MAGIC)?;
@@ -196,11 +197,11 @@ impl Summary {
 
     /// What the index files of a sealed segment say about it, or `None` if they do not speak of this segment. Their entries
     /// are looked at when they are loaded.
-    pub fn load(dir: &Path, base: Offset, segment_bytes: u64) -> Result<Option<Self>> {
+    pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64) -> Result<Option<Self>> {
         let mut summaries = Vec::with_capacity(2);
         for (extension, magic) in [(files::INDEX, INDEX_MAGIC), (files::TIME_INDEX, TIME_INDEX_MAGIC)] {
             let path = files::base_path(dir, base, extension);
-            let Some((bytes, size)) = read_header(&path)? else { return Ok(None) };
+            let Some((bytes, size)) = read_header(disk, &path)? else { return Ok(None) };
             let summary = Self::decode(&bytes, magic).filter(|found| found.fits(base, segment_bytes));
             let whole = |found: &Self| size == (HEADER_BYTES + found.entries as usize * ENTRY_BYTES) as u64;
             summaries.extend(summary.filter(whole));
@@ -210,17 +211,16 @@ impl Summary {
 }
 
 /// The header and the size of an index file; `None` if it is missing or too short.
-fn read_header(path: &Path) -> Result<Option<([u8; HEADER_BYTES], u64)>> {
-    use std::os::unix::fs::FileExt;
-    let file = match std::fs::File::open(path) {
+fn read_header(disk: &Disk, path: &Path) -> Result<Option<([u8; HEADER_BYTES], u64)>> {
+    let file = match disk.open(path, OpenMode::Read) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(LogError::io("open", path))?,
     };
-    let size = file.metadata().map_err(LogError::io("look at", path))?.len();
+    let size = file.bytes().map_err(LogError::io("look at", path))?;
     let mut bytes = [0; HEADER_BYTES];
     if size < HEADER_BYTES as u64 {
         return Ok(None);
     }
-    file.read_exact_at(&mut bytes, 0).map_err(LogError::io("read", path))?;
+    read_exact(&*file, &mut bytes, 0).map_err(LogError::io("read", path))?;
     Ok(Some((bytes, size)))
 }

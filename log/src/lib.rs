@@ -38,6 +38,7 @@
 //! | [`Append`], [`Record`], [`RecordChunk`] | records going in and coming out |
 //! | [`RecoveryReport`] | what opening for writing had to mend |
 //! | [`lock_holder`] | which process writes |
+//! | [`FileSystem`] | the files below it all, and the disk that [`simulation`] puts in their place |
 //! | [`format`](mod@format) | the bytes on disk |
 
 mod append_queue;
@@ -47,6 +48,7 @@ pub mod contract;
 mod error;
 mod event_log;
 mod file_log;
+mod file_system;
 mod files;
 mod follow;
 pub mod format;
@@ -62,6 +64,7 @@ mod record;
 mod recovery;
 mod retention;
 mod segment;
+pub mod simulation;
 mod sources;
 mod sync_pool;
 
@@ -69,9 +72,10 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{LogError, Result};
 pub use event_log::{AppendFuture, Deleted, EventLog};
 pub use file_log::FileLog;
-pub use lock::{LockHolder, lock_holder};
+pub use file_system::{FileHandle, FileInfo, FileSystem, OpenMode, OperatingSystem};
+pub use lock::{LockHolder, lock_holder, lock_holder_on};
 pub use memory_log::MemoryLog;
-pub use options::{IoFaults, LogStats, Options};
+pub use options::{LogStats, Options};
 pub use position::Position;
 pub use record::{Append, Appended, Durability, Record, RecordChunk, Records};
 pub use recovery::{RecoveryReport, TornTail};

@@ -1,17 +1,16 @@
-//! What the user may set, what the log counts, and the seam through which tests make the disk fail.
+//! What the user may set, and what the log counts.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{Durability, LogError, Result};
+use crate::{Durability, FileSystem, LogError, OperatingSystem, Result};
 
 const MIB: u64 = 1024 * 1024;
 
 /// How a [`FileLog`](crate::FileLog) writes.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// A segment that would grow beyond this is sealed and a new one begun (a single larger batch still fits). Default 128
     /// MiB.
@@ -34,8 +33,8 @@ pub struct Options {
     pub sync_threads: usize,
     /// Where other processes can talk to this one; named in the lock file.
     pub control_socket: Option<PathBuf>,
-    /// Makes writes and syncs fail or wait, in tests.
-    pub faults: Option<Arc<dyn IoFaults>>,
+    /// Where the files are. Default: the operating system's.
+    pub files: Arc<dyn FileSystem>,
 }
 
 impl Default for Options {
@@ -50,24 +49,8 @@ impl Default for Options {
             os_sync_interval: Duration::from_millis(20),
             sync_threads: 16,
             control_socket: None,
-            faults: None,
+            files: Arc::new(OperatingSystem),
         }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("segment_bytes_max", &self.segment_bytes_max)
-            .field("segment_age_max_micros", &self.segment_age_max_micros)
-            .field("record_bytes_max", &self.record_bytes_max)
-            .field("batch_bytes_max", &self.batch_bytes_max)
-            .field("queue_bytes_max", &self.queue_bytes_max)
-            .field("durability", &self.durability)
-            .field("os_sync_interval", &self.os_sync_interval)
-            .field("sync_threads", &self.sync_threads)
-            .field("control_socket", &self.control_socket)
-            .finish_non_exhaustive()
     }
 }
 
@@ -83,30 +66,6 @@ impl Options {
         within("batch_bytes_max", self.batch_bytes_max, 1024 * MIB)?;
         within("queue_bytes_max", self.queue_bytes_max, u64::from(u32::MAX))?;
         within("sync_threads", self.sync_threads as u64, 64)
-    }
-
-    pub(crate) fn before_write(&self, path: &Path) -> io::Result<()> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.before_write(path))
-    }
-
-    pub(crate) fn before_sync(&self, path: &Path) -> io::Result<()> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.before_sync(path))
-    }
-}
-
-/// Called before segment files are written and synced, so that tests can let the disk fail, or wait. An error counts as the
-/// operating system's.
-pub trait IoFaults: Send + Sync {
-    /// Before a batch is written.
-    fn before_write(&self, path: &Path) -> io::Result<()> {
-        let _ = path;
-        Ok(())
-    }
-
-    /// Before a file is synced.
-    fn before_sync(&self, path: &Path) -> io::Result<()> {
-        let _ = path;
-        Ok(())
     }
 }
 

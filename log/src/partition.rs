@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::files::Disk;
 use crate::head::HeadFile;
 use crate::segment::{Found, Segment};
-use crate::{LogError, Offset, RecordChunk, Result, files};
+use crate::{LogError, Offset, OpenMode, RecordChunk, Result, files};
 
 /// Sealed segments kept open per partition.
 const OPEN_SEGMENTS_MAX: usize = 16;
@@ -25,6 +26,7 @@ pub(crate) enum Head {
 /// One partition, as readers see it.
 #[derive(Debug)]
 pub(crate) struct Partition {
+    pub disk: Disk,
     pub source: String,
     pub partition: u32,
     pub dir: PathBuf,
@@ -45,6 +47,7 @@ struct Segments {
 impl Partition {
     /// A partition that this process writes.
     pub fn written_here(
+        disk: Disk,
         source: String,
         partition: u32,
         dir: PathBuf,
@@ -53,13 +56,14 @@ impl Partition {
         head: Offset,
     ) -> Self {
         let segments = RwLock::new(Segments { bases, active: Some(active) });
-        Self { source, partition, dir, head: Head::Own(head.into()), segments, open: Mutex::default() }
+        Self { disk, source, partition, dir, head: Head::Own(head.into()), segments, open: Mutex::default() }
     }
 
     /// A partition that another process may be writing.
-    pub fn written_elsewhere(source: String, partition: u32, dir: PathBuf) -> Result<Self> {
-        let head = Head::File(HeadFile::open(&dir)?);
-        let found = Self { source, partition, dir, head, segments: RwLock::default(), open: Mutex::default() };
+    pub fn written_elsewhere(disk: Disk, source: String, partition: u32, dir: PathBuf) -> Result<Self> {
+        let head = Head::File(HeadFile::open(&disk, &dir)?);
+        let (segments, open) = (RwLock::default(), Mutex::default());
+        let found = Self { disk, source, partition, dir, head, segments, open };
         found.look()?;
         Ok(found)
     }
@@ -103,6 +107,11 @@ impl Partition {
         self.open_segments().retain(|segment| segment.base != base);
     }
 
+    /// Takes back that the oldest segment is about to be deleted.
+    pub fn remember_oldest(&self, base: Offset) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).bases.insert(0, base);
+    }
+
     fn open_segments(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Segment>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +127,7 @@ impl Partition {
         if matches!(self.head, Head::Own(_)) {
             return Ok(());
         }
-        let bases = files::list_bases(&self.dir, files::SEGMENT)?;
+        let bases = files::list_bases(&self.disk, &self.dir, files::SEGMENT)?;
         if bases.is_empty() {
             return Err(LogError::damaged(&self.dir, 0, "the partition has no segment"));
         }
@@ -146,7 +155,9 @@ impl Partition {
                 return Ok(open[0].clone());
             }
         }
-        let segment = Arc::new(Segment::open(&self.dir, base, &self.source, self.partition, sealed, false)?);
+        let (source, partition) = (&self.source, self.partition);
+        let segment = Segment::open(&self.disk, &self.dir, base, source, partition, sealed, OpenMode::Read)?;
+        let segment = Arc::new(segment);
         let mut open = self.open_segments();
         open.truncate(OPEN_SEGMENTS_MAX - 1);
         open.insert(0, segment.clone());

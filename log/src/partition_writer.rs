@@ -1,11 +1,13 @@
 //! The writing side of one partition. Owned by the committer thread, so nothing here is shared or locked.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::append_queue::Frames;
+use crate::file_system::write_all;
+use crate::files::Disk;
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader};
 use crate::head::HeadFile;
 use crate::partition::Partition;
@@ -84,10 +86,7 @@ impl PartitionWriter {
         let mut slices = Vec::with_capacity(pieces + 1);
         slices.push(IoSlice::new(&encoded));
         slices.extend(taken.iter().map(|piece| IoSlice::new(&piece.frames.bytes)));
-        options
-            .before_write(&self.active.path)
-            .and_then(|()| write_all(&self.active.file, &mut slices))
-            .map_err(LogError::stopped(&self.active.path))?;
+        write_all(&*self.active.file, &mut slices).map_err(LogError::stopped(&self.active.path))?;
         self.active.index().push(&header);
         self.last_time_micros = header.append_time_micros;
         let mut written = Written::with_capacity(pieces);
@@ -110,9 +109,10 @@ impl PartitionWriter {
     pub fn roll(&mut self, now_micros: i64) -> Result<()> {
         debug_assert!(!self.is_dirty());
         let shared = &self.shared;
-        let next = create_segment(&shared.dir, &shared.source, shared.partition, self.next_offset, now_micros)?;
-        files::sync_dir(&shared.dir)?;
-        let saved = self.active.index().save(&shared.dir, self.active.base);
+        let (disk, dir) = (&shared.disk, &shared.dir);
+        let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros)?;
+        files::sync_dir(disk, dir)?;
+        let saved = self.active.index().save(disk, dir, self.active.base);
         if let Err(error) = saved {
             tracing::warn!(%error, "could not write the index of a sealed segment; it is rebuilt when the log is next opened");
         }
@@ -124,6 +124,7 @@ impl PartitionWriter {
 
 /// Creates a segment without records. The directory must be synced afterwards.
 pub(crate) fn create_segment(
+    disk: &Disk,
     dir: &Path,
     source: &str,
     partition: u32,
@@ -133,19 +134,7 @@ pub(crate) fn create_segment(
     let source_crc = crc32c::crc32c(source.as_bytes());
     let header = SegmentHeader { partition, base_offset, created_micros, source_crc }.encode();
     let path = files::base_path(dir, base_offset, files::SEGMENT);
-    let file = files::create_whole(&path, &header)?;
+    let file = files::create_whole(disk, &path, &header)?;
     let (_, salt) = SegmentHeader::decode(&header).map_err(|reason| LogError::damaged(&path, 0, reason))?;
     Ok(Segment::new(base_offset, path, file, salt))
-}
-
-fn write_all(mut file: &std::fs::File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

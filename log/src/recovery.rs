@@ -7,19 +7,19 @@
 //! level `os` several batches may be unsynced when the machine loses power, and the disk may have kept a later one but not an
 //! earlier: the later one's header does not claim the earlier, and they are set aside together.)
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::file_log::Shared;
+use crate::file_system::{read_exact, read_fully, write_all_at};
+use crate::files::Disk;
 use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::head::HeadFile;
 use crate::index::{Place, SegmentIndex, Summary};
 use crate::partition::Partition;
 use crate::partition_writer::PartitionWriter;
-use crate::segment::{Segment, read_fully};
-use crate::{LogError, Offset, Result, files, retention};
+use crate::segment::Segment;
+use crate::{LogError, Offset, OpenMode, Result, files, retention, sources};
 
 /// How much of a segment is in memory at a time, unless a batch is larger.
 const WINDOW_BYTES: u64 = 1024 * 1024;
@@ -54,25 +54,54 @@ pub struct TornTail {
     pub reason: String,
 }
 
+/// Opens all partitions of all sources for writing.
+///
+/// What a process wrote before it died is there, but need not be durable: nothing may be built on it before it is. So every
+/// directory is synced.
+pub(crate) fn open_all(shared: &Shared) -> Result<(Vec<PartitionWriter>, RecoveryReport)> {
+    let Shared { disk, dir, .. } = shared;
+    for name in files::list(disk, dir)?.into_iter().filter(|name| files::check_source_name(name).is_ok()) {
+        sources::refuse_headless(disk, &dir.join(name))?;
+    }
+    let found = sources::list(disk, dir)?;
+    if found.is_empty() {
+        // The log may be new. Once it has a source, this has been done.
+        files::sync_above(disk, dir)?;
+    }
+    files::sync_dir(disk, dir)?;
+    let (mut writers, mut report) = (Vec::new(), RecoveryReport::default());
+    for (name, partitions) in found {
+        let (first, dir) = (writers.len(), dir.join(&name));
+        files::sync_dir(disk, &dir)?;
+        for partition in 0..partitions {
+            writers.push(open_partition(disk, &dir.join(partition.to_string()), &name, partition, &mut report)?);
+        }
+        shared.add_source(&name, first, writers[first..].iter().map(|writer| writer.shared.clone()).collect());
+    }
+    Ok((writers, report))
+}
+
 /// Opens one partition for writing.
-pub(crate) fn open_partition(
+fn open_partition(
+    disk: &Disk,
     dir: &Path,
     source: &str,
     partition: u32,
     report: &mut RecoveryReport,
 ) -> Result<PartitionWriter> {
-    remove_unfinished(dir)?;
-    let bases = files::list_bases(dir, files::SEGMENT)?;
+    remove_unfinished(disk, dir)?;
+    files::sync_dir(disk, dir)?;
+    let bases = files::list_bases(disk, dir, files::SEGMENT)?;
     let Some(&last) = bases.last() else {
         return Err(LogError::damaged(dir, 0, "the partition has no segment"));
     };
-    let mut last_time_micros = retention::noted_last_time(dir)?;
+    let mut last_time_micros = retention::noted_last_time(disk, dir)?;
     for pair in bases.windows(2) {
-        last_time_micros = check_sealed(dir, source, partition, pair[0], pair[1], report)?;
+        last_time_micros = check_sealed(disk, dir, source, partition, pair[0], pair[1], report)?;
     }
-    let active = Segment::open(dir, last, source, partition, false, true)?;
-    let (mut head_file, durable) = open_head(dir, report)?;
-    if let Some(torn) = scan_active(&active, source, partition, durable)? {
+    let active = Segment::open(disk, dir, last, source, partition, false, OpenMode::Write)?;
+    let (mut head_file, durable) = open_head(disk, dir, report)?;
+    if let Some(torn) = scan_active(disk, &active, source, partition, durable)? {
         tracing::warn!(
             source, partition, segment = %torn.segment.display(), byte_offset = torn.byte_offset, bytes = torn.bytes,
             kept_in = %torn.kept_in.display(), reason = torn.reason, "set a torn tail aside"
@@ -85,14 +114,14 @@ pub(crate) fn open_partition(
         return Err(active.damaged(end.at, &reason));
     }
     make_durable(&active, durable, end)?;
-    (&active.file).seek(SeekFrom::Start(end.at)).map_err(LogError::io("seek in", &active.path))?;
+    active.file.seek(end.at).map_err(LogError::io("seek in", &active.path))?;
     head_file.write(end.offset)?;
     head_file.sync()?;
     head_file.write(end.offset)?;
     let active = Arc::new(active);
-    let name = source.to_owned();
+    let (disk, name, dir) = (disk.clone(), source.to_owned(), dir.to_owned());
     Ok(PartitionWriter {
-        shared: Arc::new(Partition::written_here(name, partition, dir.to_owned(), bases, active.clone(), end.offset)),
+        shared: Arc::new(Partition::written_here(disk, name, partition, dir, bases, active.clone(), end.offset)),
         active,
         head_file,
         next_offset: end.offset,
@@ -103,16 +132,16 @@ pub(crate) fn open_partition(
 }
 
 /// Removes what a dead writer had not finished making, and indexes whose segment retention has deleted.
-fn remove_unfinished(dir: &Path) -> Result<()> {
-    for name in files::list(dir)? {
+fn remove_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
+    for name in files::list(disk, dir)? {
         if name.ends_with(".tmp") {
-            files::remove_if_there(&dir.join(name))?;
+            files::remove_if_there(disk, &dir.join(name))?;
         }
     }
     for extension in [files::INDEX, files::TIME_INDEX] {
-        for base in files::list_bases(dir, extension)? {
-            if !files::base_path(dir, base, files::SEGMENT).exists() {
-                files::remove_if_there(&files::base_path(dir, base, extension))?;
+        for base in files::list_bases(disk, dir, extension)? {
+            if !files::exists(disk, &files::base_path(dir, base, files::SEGMENT))? {
+                files::remove_if_there(disk, &files::base_path(dir, base, extension))?;
             }
         }
     }
@@ -121,6 +150,7 @@ fn remove_unfinished(dir: &Path) -> Result<()> {
 
 /// Checks that a sealed segment reaches to the next, and that it has indexes. Returns its last append time.
 fn check_sealed(
+    disk: &Disk,
     dir: &Path,
     source: &str,
     partition: u32,
@@ -129,11 +159,11 @@ fn check_sealed(
     report: &mut RecoveryReport,
 ) -> Result<i64> {
     let path = files::base_path(dir, base, files::SEGMENT);
-    let bytes = fs::metadata(&path).map_err(LogError::io("look at", &path))?.len();
-    if let Some(summary) = Summary::load(dir, base, bytes)?.filter(|summary| summary.end_offset == next) {
+    let bytes = files::size(disk, &path)?;
+    if let Some(summary) = Summary::load(disk, dir, base, bytes)?.filter(|summary| summary.end_offset == next) {
         return Ok(summary.last_time);
     }
-    let segment = Segment::open(dir, base, source, partition, false, false)?;
+    let segment = Segment::open(disk, dir, base, source, partition, false, OpenMode::Read)?;
     if let Some((place, reason)) = scan(&segment)? {
         return Err(segment.damaged(place.at, &reason));
     }
@@ -142,23 +172,23 @@ fn check_sealed(
         let reason = format!("the segment ends with offset {}, but the next begins with {next}", index.end.offset);
         return Err(segment.damaged(index.end.at, &reason));
     }
-    index.save(dir, base)?;
+    index.save(disk, dir, base)?;
     report.rebuilt.push(files::base_path(dir, base, files::INDEX));
     report.rebuilt.push(files::base_path(dir, base, files::TIME_INDEX));
     Ok(index.times.map_or(i64::MIN, |(_, last)| last))
 }
 
 /// The head file, for writing, and what it says; 0 if it has to be made anew.
-fn open_head(dir: &Path, report: &mut RecoveryReport) -> Result<(HeadFile, Offset)> {
+fn open_head(disk: &Disk, dir: &Path, report: &mut RecoveryReport) -> Result<(HeadFile, Offset)> {
     let path = HeadFile::path_in(dir);
-    if !path.exists() {
+    if !files::exists(disk, &path)? {
         report.rebuilt.push(path);
-        let made = HeadFile::create(dir, 0)?;
-        files::sync_dir(dir)?;
+        let made = HeadFile::create(disk, dir, 0)?;
+        files::sync_dir(disk, dir)?;
         return Ok((made, 0));
     }
     // Written in place, not replaced: readers in other processes have it open.
-    let head_file = HeadFile::open_to_write(dir)?;
+    let head_file = HeadFile::open_to_write(disk, dir)?;
     let durable = head_file.read_if_good()?;
     if durable.is_none() {
         report.rebuilt.push(path);
@@ -167,7 +197,13 @@ fn open_head(dir: &Path, report: &mut RecoveryReport) -> Result<(HeadFile, Offse
 }
 
 /// Scans the active segment into its index and cuts off a torn tail.
-fn scan_active(segment: &Segment, source: &str, partition: u32, durable: Offset) -> Result<Option<TornTail>> {
+fn scan_active(
+    disk: &Disk,
+    segment: &Segment,
+    source: &str,
+    partition: u32,
+    durable: Offset,
+) -> Result<Option<TornTail>> {
     let Some((place, reason)) = scan(segment)? else { return Ok(None) };
     if durable > place.offset {
         return Err(segment.damaged(place.at, &format!("{reason}; its records were durable (the head is {durable})")));
@@ -176,7 +212,7 @@ fn scan_active(segment: &Segment, source: &str, partition: u32, durable: Offset)
         let reason = format!("{reason}; its records were durable (the batch at byte {follower} knew {durable} to be)");
         return Err(segment.damaged(place.at, &reason));
     }
-    set_aside(segment, source, partition, place, reason).map(Some)
+    set_aside(disk, segment, source, partition, place, reason).map(Some)
 }
 
 /// Checks every batch of a segment and extends its index over them. Returns where the first bad one begins and what is wrong
@@ -224,26 +260,37 @@ fn claim_after(segment: &Segment, bad: Place) -> Result<Option<(u64, Offset)>> {
 }
 
 /// Copies everything from `place` on into a file of its own, durably, and cuts it off the segment.
-fn set_aside(segment: &Segment, source: &str, partition: u32, place: Place, reason: String) -> Result<TornTail> {
+fn set_aside(
+    disk: &Disk,
+    segment: &Segment,
+    source: &str,
+    partition: u32,
+    place: Place,
+    reason: String,
+) -> Result<TornTail> {
     let dir = segment.path.parent().unwrap_or(Path::new("."));
     let name = |again: u32| {
         let suffix = if again == 0 { String::new() } else { format!("-{again}") };
         dir.join(format!("{:020}-{}{suffix}.{}", segment.base, place.at, files::TORN))
     };
-    let kept_in = (0..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
+    let mut again = 0;
+    while files::exists(disk, &name(again))? {
+        again += 1;
+    }
+    let kept_in = name(again);
     let bytes = segment.file_bytes()? - place.at;
     let mut torn = Vec::new();
     let mut at = place.at;
-    let copy = File::create_new(&kept_in).map_err(LogError::io("create", &kept_in))?;
+    let copy = disk.open(&kept_in, OpenMode::CreateNew).map_err(LogError::io("create", &kept_in))?;
     while at < place.at + bytes {
         torn.resize(WINDOW_BYTES.min(place.at + bytes - at) as usize, 0);
-        let filled = read_fully(&segment.file, &mut torn, at).map_err(LogError::io("read", &segment.path))?;
-        copy.write_all_at(&torn[..filled], at - place.at).map_err(LogError::io("write", &kept_in))?;
+        let filled = read_fully(&*segment.file, &mut torn, at).map_err(LogError::io("read", &segment.path))?;
+        write_all_at(&*copy, &torn[..filled], at - place.at).map_err(LogError::io("write", &kept_in))?;
         at += filled.max(1) as u64;
     }
     copy.sync_all().map_err(LogError::io("fsync", &kept_in))?;
-    files::sync_dir(dir)?;
-    segment.file.set_len(place.at).map_err(LogError::io("cut", &segment.path))?;
+    files::sync_dir(disk, dir)?;
+    segment.file.set_bytes(place.at).map_err(LogError::io("cut", &segment.path))?;
     segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))?;
     let (source, segment) = (source.to_owned(), segment.path.clone());
     Ok(TornTail { source, partition, segment, byte_offset: place.at, bytes, offset: place.offset, kept_in, reason })
@@ -259,8 +306,8 @@ fn make_durable(segment: &Segment, durable: Offset, end: Place) -> Result<()> {
     let mut bytes = Vec::new();
     while at < end.at {
         bytes.resize(WINDOW_BYTES.min(end.at - at) as usize, 0);
-        segment.file.read_exact_at(&mut bytes, at).map_err(LogError::io("read", &segment.path))?;
-        segment.file.write_all_at(&bytes, at).map_err(LogError::io("write", &segment.path))?;
+        read_exact(&*segment.file, &mut bytes, at).map_err(LogError::io("read", &segment.path))?;
+        write_all_at(&*segment.file, &bytes, at).map_err(LogError::io("write", &segment.path))?;
         at += bytes.len() as u64;
     }
     segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))
@@ -284,7 +331,7 @@ impl<'a> Window<'a> {
         let end = (at + least).min(self.file_bytes);
         if at < self.at || end > self.at + self.buffer.len() as u64 {
             self.buffer.resize(least.max(WINDOW_BYTES).min(self.file_bytes - at) as usize, 0);
-            let read = read_fully(&self.segment.file, &mut self.buffer, at);
+            let read = read_fully(&*self.segment.file, &mut self.buffer, at);
             let filled = read.map_err(LogError::io("read", &self.segment.path))?;
             self.buffer.truncate(filled);
             self.at = at;

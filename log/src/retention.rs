@@ -4,14 +4,13 @@
 //! deleted, its append time is written to a file of its own, `lasttime`: 8 bytes of microseconds (little-endian), then their
 //! CRC-32C.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::files::Disk;
 use crate::index::Summary;
 use crate::partition::Partition;
 use crate::segment::Segment;
-use crate::{Deleted, LogError, Position, Result, files};
+use crate::{Deleted, LogError, OpenMode, Position, Result, files};
 
 /// Deletes the oldest segments of a partition that are sealed, lie below `below` and hold nothing appended at
 /// `appended_before_micros` or later.
@@ -34,21 +33,29 @@ pub(crate) fn delete_oldest(
             break;
         }
         if partition.head()? == end {
-            note_last_time(&partition.dir, last_time)?;
+            note_last_time(&partition.disk, &partition.dir, last_time)?;
         }
+        let path = files::base_path(&partition.dir, base, files::SEGMENT);
+        let bytes = files::size(&partition.disk, &path)?;
+        // After a power failure an older segment must not be back where a younger one is gone: that would be a hole.
+        files::sync_dir(&partition.disk, &partition.dir)?;
         // Readers are told "deleted" from here on; those that have the file open finish.
         partition.forget_oldest();
-        let path = files::base_path(&partition.dir, base, files::SEGMENT);
-        let bytes = fs::metadata(&path).map_err(LogError::io("look at", &path))?.len();
-        for extension in [files::SEGMENT, files::INDEX, files::TIME_INDEX] {
-            files::remove_if_there(&files::base_path(&partition.dir, base, extension))?;
+        if let Err(error) = files::remove_if_there(&partition.disk, &path) {
+            if files::exists(&partition.disk, &path)? {
+                partition.remember_oldest(base);
+            }
+            return Err(error);
+        }
+        for extension in [files::INDEX, files::TIME_INDEX] {
+            files::remove_if_there(&partition.disk, &files::base_path(&partition.dir, base, extension))?;
         }
         let (source, number) = (partition.source.clone(), partition.partition);
         let whole = gone.get_or_insert(Deleted { source, partition: number, from: base, to: end, bytes: 0 });
         (whole.to, whole.bytes) = (end, whole.bytes + bytes);
     }
     if let Some(gone) = gone {
-        files::sync_dir(&partition.dir)?;
+        files::sync_dir(&partition.disk, &partition.dir)?;
         deleted.push(gone);
     }
     Ok(())
@@ -58,20 +65,16 @@ fn last_time_path(dir: &Path) -> PathBuf {
     dir.join("lasttime")
 }
 
-fn note_last_time(dir: &Path, micros: i64) -> Result<()> {
+fn note_last_time(disk: &Disk, dir: &Path, micros: i64) -> Result<()> {
     let bytes = micros.to_le_bytes();
-    files::create_whole(&last_time_path(dir), &[&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat())?;
-    files::sync_dir(dir)
+    files::create_whole(disk, &last_time_path(dir), &[&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat())?;
+    files::sync_dir(disk, dir)
 }
 
 /// The append time that no later one of the partition may be less than, as far as retention has noted one.
-pub(crate) fn noted_last_time(dir: &Path) -> Result<i64> {
+pub(crate) fn noted_last_time(disk: &Disk, dir: &Path) -> Result<i64> {
     let path = last_time_path(dir);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(i64::MIN),
-        Err(error) => return Err(LogError::io("read", &path)(error)),
-    };
+    let Some(bytes) = files::read(disk, &path)? else { return Ok(i64::MIN) };
     match bytes.split_first_chunk::<8>() {
         Some((micros, crc)) if crc == crc32c::crc32c(micros).to_le_bytes() => Ok(i64::from_le_bytes(*micros)),
         _ => Err(LogError::damaged(&path, 0, "it is not what was written")),
@@ -81,10 +84,11 @@ pub(crate) fn noted_last_time(dir: &Path) -> Result<i64> {
 /// The last append time in a sealed segment.
 fn last_time(partition: &Partition, base: u64, end: u64) -> Result<i64> {
     let path = files::base_path(&partition.dir, base, files::SEGMENT);
-    let bytes = fs::metadata(&path).map_err(LogError::io("look at", &path))?.len();
-    if let Some(summary) = Summary::load(&partition.dir, base, bytes)? {
+    let bytes = files::size(&partition.disk, &path)?;
+    if let Some(summary) = Summary::load(&partition.disk, &partition.dir, base, bytes)? {
         return Ok(summary.last_time);
     }
-    let segment = Segment::open(&partition.dir, base, &partition.source, partition.partition, false, false)?;
+    let Partition { disk, dir, source, partition, .. } = partition;
+    let segment = Segment::open(disk, dir, base, source, *partition, false, OpenMode::Read)?;
     segment.last_time(end)
 }

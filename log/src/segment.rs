@@ -1,16 +1,16 @@
 //! One segment file: reading batches from it and checking it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::file_system::read_fully;
+use crate::files::{Disk, OpenFile};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Place, SegmentIndex};
 use crate::record::Batch;
-use crate::{LogError, Offset, Result, files};
+use crate::{LogError, Offset, OpenMode, Result, files};
 
 /// A read looks at no less than this, so that finding the first batch takes one call.
 const READ_BYTES_MIN: u64 = 4 * 1024;
@@ -22,7 +22,7 @@ const HEADER_WINDOW_BYTES: u64 = 64 * 1024;
 pub(crate) struct Segment {
     pub base: Offset,
     pub path: PathBuf,
-    pub file: File,
+    pub file: OpenFile,
     pub salt: u32,
     index: Mutex<SegmentIndex>,
 }
@@ -36,16 +36,24 @@ pub(crate) enum Found {
 }
 
 impl Segment {
-    pub fn new(base: Offset, path: PathBuf, file: File, salt: u32) -> Self {
+    pub fn new(base: Offset, path: PathBuf, file: OpenFile, salt: u32) -> Self {
         Self { base, path, file, salt, index: Mutex::new(SegmentIndex::new(base)) }
     }
 
     /// Opens a segment and checks that it is what its name says. `sealed` lets its index files be used.
-    pub fn open(dir: &Path, base: Offset, source: &str, partition: u32, sealed: bool, writable: bool) -> Result<Self> {
+    pub fn open(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        source: &str,
+        partition: u32,
+        sealed: bool,
+        mode: OpenMode,
+    ) -> Result<Self> {
         let path = files::base_path(dir, base, files::SEGMENT);
-        let file = File::options().read(true).write(writable).open(&path).map_err(LogError::io("open", &path))?;
+        let file = files::open(disk, &path, mode)?;
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        let filled = read_fully(&file, &mut bytes, 0).map_err(LogError::io("read", &path))?;
+        let filled = read_fully(&*file, &mut bytes, 0).map_err(LogError::io("read", &path))?;
         let (header, salt) =
             SegmentHeader::decode(&bytes[..filled]).map_err(|reason| LogError::damaged(&path, 0, reason))?;
         let is = (header.partition, header.base_offset, header.source_crc);
@@ -54,7 +62,7 @@ impl Segment {
             return Err(LogError::damaged(&path, 0, reason));
         }
         let segment = Self::new(base, path, file, salt);
-        if sealed && let Some(index) = SegmentIndex::load(dir, base, segment.file_bytes()?) {
+        if sealed && let Some(index) = SegmentIndex::load(disk, dir, base, segment.file_bytes()?) {
             *segment.index() = index;
         }
         Ok(segment)
@@ -65,7 +73,7 @@ impl Segment {
     }
 
     pub fn file_bytes(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(LogError::io("look at", &self.path))?.len())
+        self.file.bytes().map_err(LogError::io("look at", &self.path))
     }
 
     pub fn damaged(&self, at: u64, reason: &str) -> LogError {
@@ -185,7 +193,7 @@ impl Segment {
 
     fn load(&self, at: u64, bytes: u64) -> Result<Bytes> {
         let mut buffer = vec![0; bytes as usize];
-        let filled = read_fully(&self.file, &mut buffer, at).map_err(LogError::io("read", &self.path))?;
+        let filled = read_fully(&*self.file, &mut buffer, at).map_err(LogError::io("read", &self.path))?;
         buffer.truncate(filled);
         if filled == 0 {
             return Err(self.damaged(at, "the file was cut while it was read"));
@@ -211,18 +219,4 @@ impl Segment {
         }
         Ok(u64::from(header.bytes))
     }
-}
-
-/// Reads until `buffer` is full or the file ends; returns how much.
-pub(crate) fn read_fully(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], at + filled as u64) {
-            Ok(0) => break,
-            Ok(got) => filled += got,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

@@ -1,19 +1,20 @@
 //! Acknowledged means durable: shared syncs, failing syncs, backpressure.
 
-use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use watershed_log::{
-    Append, AppendFuture, Durability, EventLog, FileLog, IoFaults, LogError, ManualClock, Options, Result,
-};
+use watershed_log::simulation::{Effect, Failure, Fate, Operation, OperationKind, SimulatedDisk};
+use watershed_log::{Append, AppendFuture, Durability, EventLog, FileLog, LogError, ManualClock, Options, Result};
 
 use crate::{append, open, payloads};
 
-/// A disk whose syncs wait at a gate, and whose syncs and writes fail when told to.
+/// Where the log is on the simulated disk.
+const DIR: &str = "/log";
+
+/// What happens to the disk: its syncs wait at a gate, and syncs and writes of segments fail when told to.
 #[derive(Default)]
 struct Disk {
+    disk: SimulatedDisk,
     gate_closed: Mutex<bool>,
     moved: Condvar,
     waiting: AtomicU64,
@@ -35,14 +36,23 @@ impl Disk {
             closed = self.moved.wait(closed).unwrap();
         }
     }
-}
 
-impl IoFaults for Disk {
-    fn before_write(&self, _: &Path) -> io::Result<()> {
-        if self.fail_writes.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    fn fate(&self, operation: &Operation) -> Fate {
+        let is_segment = operation.path.extension().is_some_and(|extension| extension == "segment");
+        let fails = |failure, effect, when: &AtomicBool| {
+            if when.load(Ordering::SeqCst) { Fate::failed(effect, failure) } else { Fate::DONE }
+        };
+        match operation.kind {
+            OperationKind::Write if is_segment => fails(Failure::Full, Effect::Nothing, &self.fail_writes),
+            OperationKind::Sync if is_segment => {
+                self.wait_at_gate();
+                fails(Failure::Io, Effect::Nothing, &self.fail_syncs)
+            }
+            _ => Fate::DONE,
+        }
     }
 
-    fn before_sync(&self, _: &Path) -> io::Result<()> {
+    fn wait_at_gate(&self) {
         let mut closed = self.gate_closed.lock().unwrap();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         self.moved.notify_all();
@@ -51,13 +61,15 @@ impl IoFaults for Disk {
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.fail_syncs.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 }
 
 fn with_disk(options: Options) -> (Arc<Disk>, Options) {
     let disk = Arc::new(Disk::default());
-    (disk.clone(), Options { faults: Some(disk), ..options })
+    let process = disk.disk.process();
+    let fates = disk.clone();
+    process.set_fates(move |operation| fates.fate(operation));
+    (disk, Options { files: process, ..options })
 }
 
 fn submit(log: &FileLog, partition: u32, payload: &'static str) -> AppendFuture {
@@ -79,9 +91,8 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn appends_that_arrive_during_a_sync_share_the_next() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options::default());
-    let log = open(dir.path(), options, 1);
+    let log = open(DIR.as_ref(), options, 1);
     disk.gate(true);
     let first = submit(&log, 0, "first");
     disk.wait_for_sync();
@@ -100,9 +111,8 @@ fn appends_that_arrive_during_a_sync_share_the_next() {
 
 #[test]
 fn threads_that_append_at_once_share_syncs() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options::default());
-    let log = open(dir.path(), options, 4);
+    let log = open(DIR.as_ref(), options, 4);
     disk.gate(true);
     let started = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -126,9 +136,8 @@ fn threads_that_append_at_once_share_syncs() {
 
 #[test]
 fn a_failed_sync_stops_the_log_for_good() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options::default());
-    let log = open(dir.path(), options, 2);
+    let log = open(DIR.as_ref(), options, 2);
     append(&log, 0, "good");
     disk.gate(true);
     let caught = [submit(&log, 0, "a"), submit(&log, 1, "b")];
@@ -152,15 +161,19 @@ fn a_failed_sync_stops_the_log_for_good() {
     assert_eq!(log.head().unwrap().partition("s", 0), 1, "the head stays where the disk was good");
     assert_eq!(payloads(&log, 0, 0), [b"good"], "what is durable can be read");
     assert!(matches!(log.close(), Err(LogError::Stopped { .. })));
-    let reopened = FileLog::open_writer(dir.path(), Options::default(), Arc::new(ManualClock::new(0))).unwrap();
+    let reopened = FileLog::open_writer(
+        DIR,
+        Options { files: disk.disk.process(), ..Options::default() },
+        Arc::new(ManualClock::new(0)),
+    )
+    .unwrap();
     assert_eq!(payloads(&reopened, 0, 0)[0], b"good");
 }
 
 #[test]
 fn a_failed_write_stops_the_log() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
-    let log = open(dir.path(), options, 1);
+    let log = open(DIR.as_ref(), options, 1);
     append(&log, 0, "good");
     disk.fail_writes.store(true, Ordering::SeqCst);
     assert!(matches!(log.append("s", vec![Append::new(0, "bad")]), Err(LogError::Stopped { .. })));
@@ -170,9 +183,8 @@ fn a_failed_write_stops_the_log() {
 
 #[test]
 fn level_os_is_acknowledged_before_it_is_durable_and_visible() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
-    let log = open(dir.path(), options, 1);
+    let log = open(DIR.as_ref(), options, 1);
     let mut heads = log.watch();
     disk.gate(true);
     assert_eq!(append(&log, 0, "x"), 0);
@@ -185,9 +197,8 @@ fn level_os_is_acknowledged_before_it_is_durable_and_visible() {
 
 #[test]
 fn a_full_queue_makes_appends_wait() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options { queue_bytes_max: 1_000, ..Options::default() });
-    let log = open(dir.path(), options, 1);
+    let log = open(DIR.as_ref(), options, 1);
     disk.gate(true);
     // Each takes its bytes and a fixed charge: some fit, the others wait without being queued.
     let mut appends: Vec<_> = (0..50).map(|_| submit(&log, 0, "0123456789")).collect();
@@ -202,9 +213,8 @@ fn a_full_queue_makes_appends_wait() {
 
 #[test]
 fn closing_writes_what_is_queued_and_refuses_what_comes_after() {
-    let dir = tempfile::tempdir().unwrap();
     let (disk, options) = with_disk(Options::default());
-    let log = open(dir.path(), options, 3);
+    let log = open(DIR.as_ref(), options, 3);
     disk.gate(true);
     let queued: Vec<_> = (0..30).map(|number| submit(&log, number % 3, "x")).collect();
     let mut heads = log.watch();

@@ -1,13 +1,16 @@
 //! Tests of the log through its public interface.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "what was tried is told on standard error")]
 
 mod contract;
 mod crash;
 mod durability;
+mod faults;
 mod histories;
 mod readers;
 mod recovery;
 mod segments;
+mod simulation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -19,7 +19,7 @@ Exit codes:
    2  a mistake in the arguments, the configuration or a definition
    3  a difference: `verify` found one, a batch run differs from the speed layer or (with --full) from the runs before it, or
       the numbers of `status` do not add up
-   4  the answer cannot be had: a view is being built or stalled, or an epoch is no longer kept
+   4  the answer cannot be had: a view is being built or stalled, an epoch is no longer kept, or a limit of [query] is reached
    5  another process holds what this one needs
   75  the store failed for now; the same command may succeed later (EX_TEMPFAIL)";
 
@@ -143,6 +143,12 @@ pub fn main(registry: Registry) -> ExitCode {
         overrides.settings.push(("logging.format".to_owned(), format.to_owned()));
     }
     let context = Context { registry, directory: cli.global.project, overrides };
+    std::panic::set_hook(Box::new(|panic| {
+        report::note(panic);
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            report::note(std::backtrace::Backtrace::force_capture());
+        }
+    }));
     match run(cli.command, &context) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Different) => ExitCode::from(3),
@@ -156,11 +162,12 @@ pub fn main(registry: Registry) -> ExitCode {
 
 fn run(command: Command, context: &Context) -> Result<Exit, Error> {
     // What goes wrong with the configuration is told by the command, if it needs one.
-    let logging = Config::load(&context.directory, &context.overrides)
+    let config = Config::load(&context.directory, &context.overrides)
         .or_else(|_| Config::without_file(&context.overrides))
-        .map(|config| config.logging)
         .unwrap_or_default();
-    logging::start(&logging, matches!(command, Command::Up(_)))?;
+    let secrets = config.secrets();
+    report::keep_secret(secrets.clone());
+    logging::start(&config.logging, matches!(command, Command::Up(_)), secrets)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -26,7 +26,8 @@ pub enum Kind {
     Failure,
     /// The request, the configuration or a definition is wrong: correct it (2).
     Usage,
-    /// The answer cannot be given now or any more: a view is being built or stalled, an epoch is not kept (4).
+    /// The answer cannot be given now or any more: a view is being built or stalled, an epoch is not kept, the answer would go
+    /// beyond a limit of `[query]` (4).
     Unavailable,
     /// Another process holds what this one needs: stop it, or wait for it (5).
     Busy,
@@ -211,7 +212,8 @@ fn serving_kind(error: &ServingError) -> Kind {
         | ServingError::NotBuilt(_)
         | ServingError::NotKept { .. }
         | ServingError::NotReached { .. }
-        | ServingError::OutOfStep { .. } => Kind::Unavailable,
+        | ServingError::OutOfStep { .. }
+        | ServingError::Limit(_) => Kind::Unavailable,
         ServingError::Batch(error) => batch_kind(error),
         ServingError::Log(error) => log_kind(error),
         ServingError::Speed(error) => speed_kind(error),

@@ -51,6 +51,8 @@ pub mod control;
 pub mod datagen;
 pub mod demo;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod logging;
 pub mod output;
 mod project;
@@ -60,8 +62,8 @@ mod signal;
 pub use error::Error;
 pub use project::{
     AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Ledger, Lines, Project, ProjectBuilder,
-    QueryOptions, RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions, ViewLedger,
-    ViewStatus, Writer,
+    QueryLimits, QueryOptions, RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions,
+    ViewLedger, ViewStatus, Writer,
 };
 pub use watershed_batch::Report;
 pub use watershed_log::Position;

@@ -3,22 +3,43 @@
 use std::{
     fmt::{self, Display},
     io::Write,
+    sync::OnceLock,
 };
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use watershed_batch::Secrets;
 use watershed_pipelines::error::Diagnostic;
 
-use crate::error::{Error, Mistakes};
+use crate::{
+    error::{Error, Mistakes},
+    output::{masked, shown_lines},
+};
 
-/// Writes a line to standard error. That nobody reads it is no reason to stop.
+/// What no message may say; set once.
+static SECRETS: OnceLock<Secrets> = OnceLock::new();
+/// Mistakes that are shown at once.
+const MISTAKES_MAX: usize = 100;
+
+/// Keeps these texts out of all that is told from now on.
+pub fn keep_secret(secrets: Secrets) {
+    let _ = SECRETS.set(secrets);
+}
+
+/// Writes a line to standard error, with nothing in it that steers a terminal. That nobody reads it is no reason to stop.
 pub fn note(line: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    write(&shown_lines(&line.to_string()));
+}
+
+fn write(text: &str) {
+    let text = SECRETS.get().map_or_else(|| text.to_owned(), |secrets| secrets.hidden(text));
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Writes an error to standard error, with its causes.
 pub fn error(error: &Error) {
     match error {
-        Error::Definitions(mistakes) => note(mistakes_text(mistakes, is_plain()).trim_end()),
+        // Colours are ours, the rest has been masked.
+        Error::Definitions(mistakes) => write(mistakes_text(mistakes, is_plain()).trim_end()),
         other => {
             let mut text = format!("error: {other}");
             let mut cause = std::error::Error::source(other);
@@ -45,8 +66,10 @@ pub fn mistakes_text(mistakes: &Mistakes, plain: bool) -> String {
     let theme = if plain { GraphicalTheme::unicode_nocolor() } else { GraphicalTheme::unicode() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
     let mut out = String::new();
-    for diagnostic in &mistakes.diagnostics {
+    for diagnostic in mistakes.diagnostics.iter().take(MISTAKES_MAX) {
         let text = mistakes.texts.iter().find(|(name, _)| *name == diagnostic.file).map_or("", |(_, text)| text);
+        let text = &*masked(text);
+        let diagnostic = &harmless(diagnostic);
         let shown = Shown { diagnostic, source: NamedSource::new(&diagnostic.file, text.to_owned()), text };
         if handler.render_report(&mut out, &shown).is_err() {
             out.push_str(&format!("{}: {}\n", diagnostic.file, diagnostic.message));
@@ -56,7 +79,22 @@ pub fn mistakes_text(mistakes: &Mistakes, plain: bool) -> String {
     if count > 1 {
         out.push_str(&format!("{count} mistakes\n"));
     }
+    if count > MISTAKES_MAX {
+        out.push_str(&format!("the first {MISTAKES_MAX} are shown\n"));
+    }
     out
+}
+
+/// A diagnostic whose words, which quote the text, do not steer a terminal.
+fn harmless(diagnostic: &Diagnostic) -> Diagnostic {
+    let line = |text: &str| shown_lines(text).into_owned();
+    Diagnostic {
+        message: line(&diagnostic.message),
+        file: line(&diagnostic.file),
+        span: diagnostic.span.clone(),
+        label: line(&diagnostic.label),
+        help: diagnostic.help.as_deref().map(line),
+    }
 }
 
 /// A [`Diagnostic`] as miette wants it.

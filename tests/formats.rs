@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::support::{
+    command::Workplace,
     records::BEGIN_MICROS,
     system::{Answers, System, copy},
 };
@@ -153,4 +154,150 @@ fn what_earlier_versions_wrote_gives_the_same_answers() {
         system.verify();
     }
     eprintln!("formats: {} projects of earlier versions read", kept.len());
+}
+
+/// A file of a project, made to look as if a later version had written it, its checksums made to fit.
+struct Later {
+    what: &'static str,
+    /// Its path ends so.
+    ends: &'static str,
+    change: fn(&mut Vec<u8>),
+}
+
+fn put_version(bytes: &mut [u8], at: usize, sealed: usize) {
+    bytes[at..at + 4].copy_from_slice(&99_u32.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..sealed]);
+    bytes[sealed..sealed + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn put_format(bytes: &mut Vec<u8>) {
+    let text = String::from_utf8(std::mem::take(bytes)).expect("JSON");
+    let (name, number) = text.split_once("/1\"").expect("a format");
+    *bytes = format!("{name}/99\"{number}").into_bytes();
+}
+
+const LATER: &[Later] = &[
+    Later { what: "segment", ends: "0/00000000000000000041.segment", change: |bytes| put_version(bytes, 8, 36) },
+    Later { what: "sealed segment", ends: "1/00000000000000000044.segment", change: |bytes| put_version(bytes, 8, 36) },
+    Later { what: "source", ends: "samples/source", change: |bytes| put_version(bytes, 8, 20) },
+    Later {
+        what: "head",
+        ends: "1/head",
+        change: |bytes| {
+            put_version(&mut bytes[..32], 8, 24);
+            put_version(&mut bytes[512..], 8, 24);
+        },
+    },
+    Later { what: "newest slot of a head", ends: "0/head", change: |bytes| put_version(&mut bytes[512..], 8, 24) },
+    Later { what: "epoch", ends: "epochs/00000000000000000004.json", change: put_format },
+    Later { what: "manifest", ends: "manifests/00000000000000000002.json", change: put_format },
+];
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn place(fixture: &Path) -> Workplace {
+    let place = Workplace::new();
+    for part in ["watershed.toml", "definitions", "log", "store"] {
+        copy(&fixture.join(part), &place.file(part));
+    }
+    place
+}
+
+/// Runs what reads and what writes: at least one of them needs the file, and says that it is of a later version; none touches it.
+fn refused(place: &Workplace, file: &Path, what: &str) {
+    let before = fs::read(file).expect("the file");
+    let mut refusals = 0;
+    let record = b"{\"at\":\"2024-03-10T00:00:00Z\"}\n";
+    for arguments in [
+        &["query", "SELECT * FROM tumbling"][..],
+        &["query", "SELECT * FROM hopping"],
+        &["query", "SELECT * FROM kept"],
+        &["append", "samples", "-"],
+        &["epoch"],
+        &["batch"],
+        &["batch", "--full"],
+        &["status"],
+        &["verify"],
+    ] {
+        let ended = place.run_with(arguments, record);
+        if !ended.status.success() {
+            let says = ended.err.contains("format version 99") || ended.err.contains("/99\"");
+            assert!(says, "{what}: {} said\n{}", ended.line, ended.err);
+            refusals += 1;
+        }
+        assert_eq!(fs::read(file).expect("the file"), before, "{what}: {} changed it", ended.line);
+    }
+    assert!(refusals > 0, "{what}: nothing refused it");
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_left_as_it_is() {
+    let fixture = fixtures().join("v1");
+    for later in LATER {
+        let place = place(&fixture);
+        let file = files(place.path()).into_iter().find(|path| path.ends_with(later.ends));
+        let file = file.unwrap_or_else(|| panic!("the fixture has no {}", later.ends));
+        let mut bytes = fs::read(&file).expect("the file");
+        (later.change)(&mut bytes);
+        fs::write(&file, &bytes).expect("it can be written");
+        refused(&place, &file, later.what);
+    }
+    // Tables, of a view and of the archive: the manifest names their checksums.
+    let mut tables = 0;
+    for folder in ["data", "archive"] {
+        let place = place(&fixture);
+        let manifest = place.file("store/manifests/00000000000000000002.json");
+        let text = fs::read_to_string(&manifest).expect("the newest manifest");
+        let named = |path: &PathBuf| {
+            let path = path.strip_prefix(place.file("store")).expect("below the store").to_string_lossy().into_owned();
+            path.starts_with(folder)
+                && path.contains(if folder == "data" { "kept" } else { "samples" })
+                && text.contains(&path)
+        };
+        let file = files(&place.file("store")).into_iter().find(named).expect("a table that the manifest names");
+        let bytes = fs::read(&file).expect("the table");
+        let at = bytes.windows(17).position(|window| window == b"watershed.table/1").expect("its format");
+        let mut later = bytes.clone();
+        later[at..at + 17].copy_from_slice(b"watershed.tabl/99");
+        fs::write(&file, &later).expect("it can be written");
+        let text = text.replace(blake3::hash(&bytes).to_hex().as_str(), blake3::hash(&later).to_hex().as_str());
+        fs::write(&manifest, sealed_anew(&text)).expect("it can be written");
+        let before = fs::read(&file).expect("the table");
+        let ended = match folder {
+            "data" => place.run(["query", "SELECT * FROM kept"]),
+            _ => {
+                // The archive is read where the log no longer has the records.
+                for partition in ["0", "1"] {
+                    let folder = place.file("log/samples").join(partition);
+                    for file in
+                        files(&folder).iter().filter(|path| path.to_string_lossy().contains("00000000000000000000."))
+                    {
+                        fs::remove_file(file).expect("the oldest segment");
+                    }
+                }
+                place.run(["batch", "--full"])
+            }
+        };
+        assert!(ended.err.contains("/99\""), "{folder}: {} said\n{}{}", ended.line, ended.out, ended.err);
+        assert!(!ended.status.success());
+        assert_eq!(fs::read(&file).expect("the table"), before);
+        tables += 1;
+    }
+    eprintln!("formats: {} files of later versions refused", LATER.len() + tables);
+}
+
+/// A sealed object whose body was changed, with the checksum of what it is now.
+fn sealed_anew(text: &str) -> String {
+    let (head, body) = text.split_once("\"body\":").expect("a sealed object");
+    let body = body.strip_suffix('}').expect("it ends with the body");
+    let (start, _) = head.split_once("\"checksum\":").expect("with a checksum");
+    format!("{start}\"checksum\":\"{}\",\"body\":{body}}}", blake3::hash(body.as_bytes()).to_hex())
 }

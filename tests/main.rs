@@ -8,6 +8,7 @@ mod command;
 mod crash;
 mod flights;
 mod formats;
+mod hostile;
 mod parity;
 mod processes;
 mod readme;

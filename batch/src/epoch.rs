@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The format of epoch objects.
-const FORMAT: &str = "watershed.epoch/1";
+pub(crate) const FORMAT: &str = "watershed.epoch/1";
 
 /// A numbered, durable position. Each epoch lies at or above the one before it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

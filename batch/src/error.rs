@@ -230,7 +230,7 @@ impl BatchError {
         move |cause| BatchError::Io { action, path: path.to_owned(), cause }
     }
 
-    pub(crate) fn pipeline(view: &str) -> impl FnOnce(PipelineError) -> BatchError {
+    pub(crate) fn pipeline(view: &str) -> impl Fn(PipelineError) -> BatchError {
         move |cause| BatchError::Pipeline { view: view.to_owned(), cause }
     }
 

@@ -22,6 +22,8 @@ mod archive;
 pub mod columns;
 mod epoch;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod manifest;
 mod reader;
@@ -47,4 +49,4 @@ pub use run::{
     report::{Report, ViewBuild, ViewReport},
 };
 pub use schedule::Schedule;
-pub use store::{Store, StoreOptions, WriterId};
+pub use store::{Secrets, Store, StoreOptions, WriterId};

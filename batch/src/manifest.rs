@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The format of manifest objects.
-const FORMAT: &str = "watershed.manifest/1";
+pub(crate) const FORMAT: &str = "watershed.manifest/1";
 
 /// One commit: the cut, and every file of the answer at the cut.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -144,7 +144,30 @@ pub struct ArchiveFile {
     pub file: StoredFile,
 }
 
+/// Partitions of a source at most: those of a log.
+const PARTITIONS_MAX: u32 = 4096;
+/// What bytes and rows of one manifest's files add up to at most: no sum of them overflows.
+const SUM_MAX: u64 = 1 << 56;
+
 impl Manifest {
+    /// What a checksum does not say: that its numbers are such as a run writes. What works with them relies on it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (name, source) in &self.sources {
+            let last = source.archive.keys().next_back();
+            if source.partitions > PARTITIONS_MAX || last.is_some_and(|&last| last >= source.partitions) {
+                return Err(format!("the source {name:?} cannot have so many partitions"));
+            }
+        }
+        let partitions = self.views.values().flat_map(|view| view.partitions.values());
+        let rows = partitions.map(|partition| partition.rows);
+        let numbers = self.files().flat_map(|file| [file.bytes, file.rows]).chain(rows);
+        let sum = numbers.fold(0u64, u64::saturating_add);
+        if sum > SUM_MAX || self.files().any(|file| file.tail_bytes > file.bytes) {
+            return Err("the sizes of its files cannot be".to_owned());
+        }
+        Ok(())
+    }
+
     /// Every data file it names.
     pub fn files(&self) -> impl Iterator<Item = &StoredFile> {
         let archive = self.sources.values().flat_map(|source| source.archive.values().flatten().map(|file| &file.file));
@@ -173,6 +196,7 @@ impl Store {
     pub fn manifest(&self, number: u64) -> Result<Option<Manifest>> {
         let path = numbered(MANIFESTS, number);
         let Some(manifest) = self.get_sealed::<Manifest>(&path, FORMAT)? else { return Ok(None) };
+        manifest.check().map_err(|reason| BatchError::damaged(&path, reason))?;
         if manifest.number != number {
             return Err(BatchError::damaged(&path, format!("holds manifest {}", manifest.number)));
         }

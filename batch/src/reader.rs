@@ -8,6 +8,7 @@ use watershed_pipelines::{
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials, TableLayout},
     source::ViewCounts,
+    tail::{Budget, Taken},
 };
 
 use crate::{
@@ -57,19 +58,40 @@ impl ViewReader {
     /// The partials that a query with `filter` (of the finished rows' keys) needs: those of every wanted key are there, others
     /// may be. Counts are those of the whole view; rejected records are left out (see [`ViewReader::rejected`]).
     pub fn read(&self, view: &str, fingerprint: &str, kernel: &CoreKernel, filter: &KeyFilter) -> Result<Partials> {
+        self.read_within(view, fingerprint, kernel, filter, &Budget::unlimited())
+    }
+
+    /// [`ViewReader::read`], ended where what was read takes more than the budget.
+    pub fn read_within(
+        &self,
+        view: &str,
+        fingerprint: &str,
+        kernel: &CoreKernel,
+        filter: &KeyFilter,
+        budget: &Budget<'_>,
+    ) -> Result<Partials> {
         let state = self.state(view, fingerprint)?;
         let filter = kernel.partials_filter(filter);
         let partitions = kernel.partitions_of(&filter);
         let wanted: Vec<(&String, &PartitionState)> =
             state.partitions.iter().filter(|(name, _)| partitions.matches(name)).collect();
-        let parts: Vec<Partials> = wanted
+        let parts: Vec<(Partials, Taken<'_>)> = wanted
             .into_par_iter()
             .map(|(_, partition)| {
+                let exceeded = BatchError::pipeline(view);
+                budget.check().map_err(&exceeded)?;
                 let partials = read_files(&self.store, view, kernel, partition, &filter)?;
-                Ok(if filter.is_all() { partials } else { kernel.select(&partials, &filter) })
+                let partials = if filter.is_all() { partials } else { kernel.select(&partials, &filter) };
+                let taken = budget.take(partials.memory_bytes() as u64).map_err(&exceeded)?;
+                Ok((partials, taken))
             })
             .collect::<Result<_>>()?;
+        // Merged, they take as much again.
+        let (parts, taken): (Vec<Partials>, Vec<Taken<'_>>) = parts.into_iter().unzip();
+        let all = parts.iter().map(|partials| partials.memory_bytes() as u64).sum();
+        let _merged = budget.take(if parts.len() > 1 { all } else { 0 }).map_err(BatchError::pipeline(view))?;
         let mut partials = merge(view, kernel, parts)?;
+        drop(taken);
         partials.counts = state.counts;
         Ok(partials)
     }

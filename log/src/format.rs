@@ -179,6 +179,10 @@ impl BatchHeader {
             record_count: u32_at(bytes, 32),
             body_crc: u32_at(bytes, 40),
         };
+        // A later program may have put something there that must be understood.
+        if u32_at(bytes, 36) != 0 {
+            return Err("the batch header has something where nothing is known to be");
+        }
         let body_least = u64::from(header.record_count) * FRAME_PREFIX_BYTES as u64;
         if header.record_count == 0 || u64::from(header.bytes) < BATCH_HEADER_BYTES as u64 + body_least {
             return Err("the batch header contradicts itself");

@@ -38,8 +38,13 @@ fn encode(durable: Offset) -> [u8; SLOT_BYTES] {
 }
 
 fn decode(slot: &[u8]) -> Option<Offset> {
-    let good = &slot[..8] == MAGIC && u32_at(slot, 8) == VERSION && crc32c::crc32c(&slot[..24]) == u32_at(slot, 24);
-    good.then(|| u64_at(slot, 16))
+    (version(slot) == Some(VERSION)).then(|| u64_at(slot, 16))
+}
+
+/// The format of a slot whose checksum fits.
+fn version(slot: &[u8]) -> Option<u32> {
+    let good = &slot[..8] == MAGIC && crc32c::crc32c(&slot[..24]) == u32_at(slot, 24);
+    good.then(|| u32_at(slot, 8))
 }
 
 /// An open head file.
@@ -84,7 +89,13 @@ impl HeadFile {
     pub fn read_if_good(&self) -> Result<Option<Offset>> {
         let mut bytes = [0; FILE_BYTES];
         read_fully(&*self.file, &mut bytes, 0).map_err(LogError::io("read", &self.path))?;
-        Ok(decode(&bytes[..SLOT_BYTES]).max(decode(&bytes[SLOT_STRIDE..])))
+        let slots = [&bytes[..SLOT_BYTES], &bytes[SLOT_STRIDE..]];
+        // A later program wrote it: it is not damaged, and must not be made anew.
+        if let Some(other) = slots.into_iter().filter_map(version).find(|version| *version != VERSION) {
+            let reason = format!("format version {other}, but this program reads version {VERSION}");
+            return Err(LogError::damaged(&self.path, 0, reason));
+        }
+        Ok(slots.into_iter().filter_map(decode).max())
     }
 
     /// The durable offset.
@@ -112,6 +123,19 @@ impl HeadFile {
     pub fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(LogError::io("fsync", &self.path))
     }
+}
+
+/// For fuzzing: takes any bytes as a slot.
+pub(crate) fn check_any(bytes: &[u8]) {
+    let Some(slot) = bytes.get(..SLOT_BYTES) else { return };
+    if let Some(durable) = decode(slot) {
+        assert_eq!(encode(durable)[..24], slot[..24]);
+    }
+}
+
+/// Slots to begin fuzzing with.
+pub(crate) fn samples() -> Vec<Vec<u8>> {
+    [0, 41, u64::MAX].map(|durable| encode(durable).to_vec()).into()
 }
 
 #[cfg(test)]

@@ -143,16 +143,23 @@ impl SegmentIndex {
     pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64) -> Option<Self> {
         // What cannot be read is as good as missing: the segment is scanned instead.
         let read = |extension| files::read(disk, &files::base_path(dir, base, extension)).ok().flatten();
-        let (index, time_index) = (read(files::INDEX)?, read(files::TIME_INDEX)?);
-        let summary = Summary::decode(&index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
-        let time_summary = Summary::decode(&time_index, TIME_INDEX_MAGIC)?;
+        Self::decode(base, segment_bytes, &read(files::INDEX)?, &read(files::TIME_INDEX)?)
+    }
+
+    /// What both files of a sealed segment say.
+    fn decode(base: Offset, segment_bytes: u64, index: &[u8], time_index: &[u8]) -> Option<Self> {
+        let summary = Summary::decode(index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
+        let time_summary = Summary::decode(time_index, TIME_INDEX_MAGIC)?;
         if (Summary { entries: 0, ..time_summary }) != (Summary { entries: 0, ..summary }) {
             return None;
         }
-        let places = entries(&index, &summary)?.map(|(offset, at)| Place { offset, at }).collect();
-        let time_places =
-            entries(&time_index, &time_summary)?.map(|(time, offset)| (time.cast_signed(), offset)).collect();
+        let places: Vec<Place> = entries(index, &summary)?.map(|(offset, at)| Place { offset, at }).collect();
+        let time_places: Vec<(i64, Offset)> =
+            entries(time_index, &time_summary)?.map(|(time, offset)| (time.cast_signed(), offset)).collect();
         let end = Place { offset: summary.end_offset, at: segment_bytes };
+        if !ascend(&places, &time_places, end) {
+            return None;
+        }
         let times = Some((summary.first_time, summary.last_time));
         Some(Self { end, times, places, time_places, ..Self::new(base) })
     }
@@ -223,4 +230,58 @@ fn read_header(disk: &Disk, path: &Path) -> Result<Option<([u8; HEADER_BYTES], u
     }
     read_exact(&*file, &mut bytes, 0).map_err(LogError::io("read", path))?;
     Ok(Some((bytes, size)))
+}
+
+/// Whether entries lead into the segment, one after the other. What is looked for between them is then found by scanning forward.
+fn ascend(places: &[Place], times: &[(i64, Offset)], end: Place) -> bool {
+    let all = places.iter().chain([&end]);
+    all.clone().zip(all.skip(1)).all(|(a, b)| a.offset < b.offset && a.at < b.at)
+        && times.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1)
+}
+
+/// For fuzzing: takes any bytes as both index files, and once more with checksums that fit.
+pub(crate) fn check_any(bytes: &[u8]) {
+    let (index, time_index) = bytes.split_at(bytes.len() / 2);
+    let sealed = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        if bytes.len() >= HEADER_BYTES {
+            let entries_crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+            bytes[56..60].copy_from_slice(&entries_crc.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..60]);
+            bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        }
+        bytes
+    };
+    for (index, time_index) in [(index.to_vec(), time_index.to_vec()), (sealed(index), sealed(time_index))] {
+        let Some(summary) = Summary::decode(&index, INDEX_MAGIC) else { continue };
+        let Some(found) = SegmentIndex::decode(summary.base, summary.segment_bytes, &index, &time_index) else {
+            continue;
+        };
+        // Whatever is looked for, the place found is one of those that stand in the file, or the end.
+        for offset in [0, summary.base, summary.end_offset, u64::MAX] {
+            let place = found.floor(offset);
+            assert!(place == found.end || found.places.contains(&place) || found.recent.contains(&place));
+        }
+        found.floor_time(summary.first_time);
+        found.floor_time(i64::MAX);
+    }
+}
+
+/// Index files to begin fuzzing with.
+pub(crate) fn samples() -> Vec<Vec<u8>> {
+    let mut index = SegmentIndex::new(7);
+    for batch in 0..5 {
+        index.push(&BatchHeader {
+            bytes: 20_000,
+            base_offset: 7 + batch * 3,
+            durable_offset: 7,
+            append_time_micros: batch.cast_signed() * 1000,
+            record_count: 3,
+            body_crc: 0,
+        });
+    }
+    let places: Vec<(u64, u64)> = index.places.iter().map(|place| (place.offset, place.at)).collect();
+    let times: Vec<(u64, u64)> =
+        index.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
+    vec![[index.encode(INDEX_MAGIC, 7, &places), index.encode(TIME_INDEX_MAGIC, 7, &times)].concat()]
 }

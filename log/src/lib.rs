@@ -52,6 +52,8 @@ mod file_system;
 mod files;
 mod follow;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod index;
 mod lock;

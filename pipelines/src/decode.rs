@@ -216,6 +216,13 @@ impl Decoder {
         Ok(event_time)
     }
 
+    /// For fuzzing: checks that what the short way through a record accepts, the long way reads with the same values.
+    pub(crate) fn check_both_ways(&self, payload: &[u8]) {
+        if let Ok(text) = std::str::from_utf8(payload) {
+            self.reader.check_both_ways(text);
+        }
+    }
+
     /// The partition that a payload belongs to, and the key that decided it: the canonical text (that of a `CAST` to `TEXT`) of the
     /// `partition_by` column. Without one, where it is NULL, and where the payload cannot be read, the payload itself decides.
     ///

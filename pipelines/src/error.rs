@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::tail::Exceeded;
+
 /// A mistake in a definition or query, with its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -40,6 +42,9 @@ pub enum Failure {
     /// A user's function reported an error.
     #[error("user function failed")]
     User,
+    /// A text longer than 64 MiB.
+    #[error("text too long")]
+    TextTooLong,
 }
 
 /// Why data could not be processed (not the fault of one record).
@@ -75,6 +80,9 @@ pub enum PipelineError {
     /// The rows of a view could not be had.
     #[error("{0}")]
     Relation(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A query took all that it may have ([`crate::tail::Budget`]).
+    #[error("the query {0}")]
+    Exceeded(#[from] Exceeded),
     /// A time zone that the compiled-in IANA data does not have, or a regular expression that does not compile.
     #[error("{0}")]
     Definition(String),

@@ -13,6 +13,8 @@ pub mod decode;
 pub mod error;
 pub mod explain;
 pub mod expr;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod key;
 mod number;
 pub mod partial;

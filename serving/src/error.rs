@@ -77,6 +77,11 @@ pub enum ServingError {
         manifest: u64,
     },
 
+    /// The question would take more than it may. Ask for less: a condition on the key, an aggregate, a smaller page; or raise the
+    /// limit that the message names.
+    #[error("{0}")]
+    Limit(LimitReached),
+
     /// An expression of the query or view failed for a row, or an aggregate does not fit its type.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -92,6 +97,40 @@ pub enum ServingError {
     /// The speed layer does not answer.
     #[error(transparent)]
     Speed(SpeedError),
+}
+
+/// Which limit a question reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LimitReached {
+    /// Memory.
+    #[error(
+        "the answer takes more memory than {bytes_max} bytes, the limit of one query: narrow it with a condition on the key, or \
+         aggregate; or raise the limit (query.max_bytes)"
+    )]
+    Bytes {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// Rows of the answer.
+    #[error(
+        "the answer has more than {rows_max} rows, the limit of one query: add LIMIT, or a condition on the key; or raise the limit \
+         (query.max_rows)"
+    )]
+    Rows {
+        /// The limit.
+        rows_max: u64,
+    },
+    /// Time.
+    #[error(
+        "the answer takes longer than {} s, the limit of one query: narrow it with a condition on the key, or aggregate in a \
+         materialized view; or raise the limit (query.timeout)",
+        time_max.as_secs_f64()
+    )]
+    Time {
+        /// The limit.
+        time_max: Duration,
+    },
 }
 
 impl From<SpeedError> for ServingError {

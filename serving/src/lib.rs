@@ -11,6 +11,7 @@ mod answer;
 mod error;
 mod json;
 mod keys;
+mod limits;
 mod pin;
 mod receipt;
 mod serving;
@@ -20,7 +21,8 @@ mod stored;
 mod tests;
 
 pub use answer::Answer;
-pub use error::{Result, ServingError};
+pub use error::{LimitReached, Result, ServingError};
+pub use limits::Limits;
 pub use receipt::{Receipt, ViewReceipt};
 pub use serving::{ReadOptions, Serving, built_by};
 pub use sides::{BatchSide, FixedSpeed, SpeedSide};

@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use polars::prelude::DataFrame;
-use watershed_batch::Manifest;
+use watershed_batch::{BatchError, Manifest};
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
@@ -16,7 +16,7 @@ use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     registry::Registry,
     source::{SourceCounts, ViewCounts},
-    tail::{BoxError, Rel, Relations, TailPlan},
+    tail::{BoxError, Budget, Rel, Relations, TailPlan},
     types::{Schema, Value},
 };
 use watershed_speed::{Built, SpeedOptions};
@@ -25,13 +25,16 @@ use crate::{
     answer::Answer,
     error::{Result, ServingError},
     keys,
+    limits::Limits,
     pin::Pin,
     receipt::{Receipt, ViewReceipt},
     sides::{BatchSide, SpeedSide},
 };
 
 /// Plans that are kept compiled.
-const PLANS_MAX: usize = 256;
+const PLANS_MAX: usize = 128;
+/// Plans of longer texts are not kept, whatever they are compiled to.
+const PLAN_TEXT_BYTES_MAX: usize = 16 << 10;
 /// How often a query pins anew because a file was gone.
 const PINS_MAX: usize = 4;
 
@@ -42,13 +45,15 @@ pub struct ReadOptions {
     pub at_least: Option<Position>,
     /// The answer as it was at this epoch, exactly.
     pub as_of: Option<u64>,
-    /// How long to wait at most.
+    /// How long to wait at most for `at_least`, or for the live part to follow a manifest.
     pub timeout: Duration,
+    /// What answering may take.
+    pub limits: Limits,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { at_least: None, as_of: None, timeout: Duration::from_secs(5) }
+        ReadOptions { at_least: None, as_of: None, timeout: Duration::from_secs(5), limits: Limits::default() }
     }
 }
 
@@ -57,6 +62,13 @@ impl ReadOptions {
     #[must_use]
     pub fn at_least(mut self, position: Position) -> Self {
         self.at_least = Some(position);
+        self
+    }
+
+    /// Within these limits.
+    #[must_use]
+    pub fn within(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -215,6 +227,9 @@ impl Serving {
             return Ok(plan.clone());
         }
         let plan = Arc::new(compile()?);
+        if key.len() > PLAN_TEXT_BYTES_MAX {
+            return Ok(plan);
+        }
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= PLANS_MAX {
             plans.clear();
@@ -224,10 +239,15 @@ impl Serving {
     }
 
     fn answer(&self, plan: &Plan, filter: Option<&KeyFilter>, options: &ReadOptions) -> Result<Answer> {
+        let begun = Instant::now();
+        let limits = options.limits;
+        let stopped = || limits.is_late(begun);
         let mut pins = 1;
         loop {
             let pin = self.pin(options)?;
-            match self.answer_from(plan, filter, &pin) {
+            let budget = Budget::new(limits.bytes_max, limits.rows_max, &stopped);
+            let rows = Rows { serving: self, pin: &pin, filter, budget: &budget };
+            match self.answer_from(plan, &rows, limits) {
                 // A newer manifest no longer names the file, so it was collected: read from the newer one.
                 Err(ServingError::Batch(error)) if error.is_gone() && pins < PINS_MAX && self.refresh()? => pins += 1,
                 answered => return answered,
@@ -235,37 +255,51 @@ impl Serving {
         }
     }
 
-    fn answer_from(&self, plan: &Plan, filter: Option<&KeyFilter>, pin: &Pin) -> Result<Answer> {
-        let frame = plan.tail.execute(&Rows { serving: self, pin, filter }).map_err(|error| match error {
-            PipelineError::Relation(cause) => match cause.downcast::<ServingError>() {
-                Ok(cause) => *cause,
-                Err(cause) => ServingError::Pipeline(PipelineError::Relation(cause)),
-            },
-            error => ServingError::Pipeline(error),
-        })?;
-        Ok(Answer { frame, schema: plan.schema.clone(), receipt: self.receipt(plan, pin)? })
+    fn answer_from(&self, plan: &Plan, rows: &Rows<'_>, limits: Limits) -> Result<Answer> {
+        let frame = plan.tail.execute_within(rows, rows.budget).map_err(|error| limits.error(error))?;
+        Ok(Answer { frame, schema: plan.schema.clone(), receipt: self.receipt(plan, rows.pin)? })
     }
 
     /// The finished core rows of a materialized view whose keys lie in `filter`.
-    fn rows(&self, pin: &Pin, view: &str, filter: &KeyFilter) -> Result<DataFrame> {
+    fn rows(&self, pin: &Pin, view: &str, filter: &KeyFilter, budget: &Budget<'_>) -> Result<DataFrame> {
         let kernel = &self.kernels[view];
         let of_partials = kernel.partials_filter(filter);
         let stored = match &pin.manifest {
-            Some(manifest) if self.is_built(manifest, view) => Some(self.batch.read(manifest, view, kernel, filter)?),
+            Some(manifest) if self.is_built(manifest, view) => {
+                // What is compressed takes no less when it is read.
+                let least = manifest.views[view].files().map(|file| file.bytes).sum();
+                drop(budget.take(if filter.is_all() { least } else { 0 })?);
+                Some(self.batch.read(manifest, view, kernel, filter, budget)?)
+            }
             _ => None,
         };
+        let mut taken = budget.take(0)?;
+        let mut count = |partials: &Partials| -> Result<()> {
+            budget.check()?;
+            Ok(taken.grow(partials.memory_bytes() as u64)?)
+        };
+        stored.iter().try_for_each(&mut count)?;
         let live = pin.snapshot.view(view, stored.as_ref().map(|_| &pin.low), pin.high.as_ref())?;
         let all = stored.iter().chain(live.iter().map(|partials| &**partials));
         let selected: Vec<Partials>;
         let parts: Vec<&Partials> = if filter.is_all() {
             all.collect()
         } else {
-            selected = all.map(|partials| kernel.select(partials, &of_partials)).collect();
+            selected = all
+                .map(|partials| {
+                    let selected = kernel.select(partials, &of_partials);
+                    count(&selected)?;
+                    Ok(selected)
+                })
+                .collect::<Result<_>>()?;
             selected.iter().filter(|partials| !partials.is_empty()).collect()
         };
         let finished = match parts.as_slice() {
-            [one] => kernel.finish_within(one, filter)?,
-            parts => kernel.finish_within(&kernel.merge(parts)?, filter)?,
+            [one] => kernel.finish_within_budget(one, filter, budget)?,
+            parts => {
+                parts.iter().try_for_each(|partials| count(partials))?;
+                kernel.finish_within_budget(&kernel.merge(parts)?, filter, budget)?
+            }
         };
         Ok(finished)
     }
@@ -318,10 +352,18 @@ struct Rows<'a> {
     pin: &'a Pin,
     /// Instead of the scan's own filter, whose condition the plan checks anyway.
     filter: Option<&'a KeyFilter>,
+    budget: &'a Budget<'a>,
 }
 
 impl Relations for Rows<'_> {
     fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, BoxError> {
-        Ok(self.serving.rows(self.pin, view, self.filter.unwrap_or(keys))?)
+        match self.serving.rows(self.pin, view, self.filter.unwrap_or(keys), self.budget) {
+            // The limits, as the plan's own steps tell of them.
+            Err(
+                ServingError::Pipeline(error @ PipelineError::Exceeded(_))
+                | ServingError::Batch(BatchError::Pipeline { cause: error @ PipelineError::Exceeded(_), .. }),
+            ) => Err(error.into()),
+            rows => Ok(rows?),
+        }
     }
 }

@@ -7,6 +7,7 @@ use watershed_log::Position;
 use watershed_pipelines::{
     key::KeyFilter,
     partial::{CoreKernel, Partials},
+    tail::Budget,
 };
 use watershed_speed::{SpeedLayer, SpeedSnapshot};
 
@@ -27,13 +28,14 @@ pub trait BatchSide: Send + Sync {
     fn oldest_epoch(&self) -> Result<Option<u64>, BatchError>;
 
     /// A view's partials at the manifest's cut: all that the finished rows with keys in `filter` are made of; others may be left
-    /// out.
+    /// out. Stops reading where they take more than the budget.
     fn read(
         &self,
         manifest: &Arc<Manifest>,
         view: &str,
         kernel: &CoreKernel,
         filter: &KeyFilter,
+        budget: &Budget<'_>,
     ) -> Result<Partials, BatchError>;
 }
 

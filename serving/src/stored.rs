@@ -8,6 +8,7 @@ use watershed_log::Position;
 use watershed_pipelines::{
     key::KeyFilter,
     partial::{CoreKernel, Partials},
+    tail::Budget,
 };
 
 /// The views and manifests of a store.
@@ -43,8 +44,9 @@ impl BatchSide for StoredViews {
         view: &str,
         kernel: &CoreKernel,
         filter: &KeyFilter,
+        budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
         let fingerprint = manifest.views.get(view).map(|state| state.fingerprint.clone()).unwrap_or_default();
-        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read(view, &fingerprint, kernel, filter)
+        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_within(view, &fingerprint, kernel, filter, budget)
     }
 }

@@ -15,6 +15,7 @@ use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     registry::Registry,
     sql::SqlFile,
+    tail::Budget,
     types::Value as Scalar,
 };
 use watershed_speed::{Built, SpeedLayer, SpeedOptions, SpeedSnapshot, replay};
@@ -133,6 +134,7 @@ impl BatchSide for FakeBatch {
         view: &str,
         _kernel: &CoreKernel,
         _filter: &KeyFilter,
+        _budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
         let state = self.state.lock().unwrap();
         if state.gone.contains(&manifest.number) {

@@ -9,8 +9,9 @@ use std::{
 use watershed_log::Position;
 
 use crate::{
-    Answer, QueryOptions,
+    Answer, QueryLimits, QueryOptions,
     cli::{Context, Exit},
+    config::{ByteSize, Span},
     error::Error,
     output::{Format, write_answer},
     report::note,
@@ -39,6 +40,15 @@ pub(crate) struct Args {
     /// Answers as of this epoch.
     #[arg(long, value_name = "EPOCH")]
     as_of: Option<u64>,
+    /// The answer may have so many rows, instead of query.max_rows.
+    #[arg(long, value_name = "N")]
+    max_rows: Option<u64>,
+    /// The query may take so much memory ("500 MiB"), instead of query.max_bytes.
+    #[arg(long, value_name = "SIZE")]
+    max_bytes: Option<ByteSize>,
+    /// The query may take so long ("10 seconds"), instead of query.timeout.
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<Span>,
 }
 
 fn position(text: &str) -> Result<Position, String> {
@@ -56,7 +66,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         (None, Some(sql)) => sql.to_owned(),
     };
     let project = context.project()?;
-    let options = QueryOptions { at_least: args.at_least.clone(), as_of: args.as_of };
+    let limits = QueryLimits {
+        max_rows: args.max_rows,
+        max_bytes: args.max_bytes.map(|size| size.0),
+        timeout_millis: args.timeout.map(|span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let options = QueryOptions { at_least: args.at_least.clone(), as_of: args.as_of, limits };
     let answer = project.query_with(&sql, options).await?;
     print(&args, &answer)?;
     Ok(Exit::Done)

@@ -10,7 +10,7 @@ use std::{
 
 use config::{ConfigError, Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
-use watershed_batch::ParityPolicy;
+use watershed_batch::{ParityPolicy, Secrets};
 
 pub use self::{
     secret::Secret,
@@ -20,6 +20,8 @@ use crate::error::Error;
 
 /// Name of the configuration file in a project's directory.
 pub const CONFIG_FILE: &str = "watershed.toml";
+/// More queries at the same time would have no threads.
+const QUERIES_MAX: usize = 256;
 /// Prefix of environment variables: `WATERSHED__LOG__PATH` is `log.path`.
 pub const ENVIRONMENT_PREFIX: &str = "WATERSHED";
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub speed: SpeedConfig,
     /// `[epochs]`: how often `up` records one.
     pub epochs: EpochsConfig,
+    /// `[query]`: what one query may take.
+    pub query: QueryConfig,
     /// `[logging]`: what goes to standard error.
     pub logging: LoggingConfig,
 }
@@ -130,6 +134,20 @@ pub struct EpochsConfig {
     pub every: Span,
 }
 
+/// `[query]`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    /// Rows of an answer.
+    pub max_rows: u64,
+    /// Memory that one query may hold.
+    pub max_bytes: ByteSize,
+    /// Time from the question to the answer.
+    pub timeout: Span,
+    /// Queries that `up` answers at the same time; further ones wait, at most for their timeout.
+    pub concurrent: usize,
+}
+
 /// `[logging]`
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -206,6 +224,12 @@ impl Default for EpochsConfig {
     }
 }
 
+impl Default for QueryConfig {
+    fn default() -> QueryConfig {
+        QueryConfig { max_rows: 10_000_000, max_bytes: ByteSize(2 << 30), timeout: span_seconds(300), concurrent: 4 }
+    }
+}
+
 fn span_seconds(seconds: u64) -> Span {
     Span(std::time::Duration::from_secs(seconds))
 }
@@ -230,6 +254,13 @@ impl Config {
         Config::load_from(None, overrides)
     }
 
+    /// The configuration in a text.
+    pub(crate) fn from_toml(text: &str) -> Result<Config, Error> {
+        let built = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build();
+        let config = built.and_then(config::Config::try_deserialize::<Config>);
+        config.map_err(|error| Error::config(describe(&error)))?.validated()
+    }
+
     fn load_from(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Error> {
         let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
             .prefix_separator("__")
@@ -238,16 +269,23 @@ impl Config {
             .source(overrides.environment.clone());
         let mut builder = config::Config::builder();
         if let Some(file) = file {
+            check_file(file)?;
             builder = builder.add_source(File::from(file).format(FileFormat::Toml).required(true));
         }
         builder = builder.add_source(environment);
         for (key, value) in &overrides.settings {
             builder = builder.set_override(key, value.as_str()).map_err(|e| Error::config(describe(&e)))?;
         }
-        let config: Config = builder.build().and_then(config::Config::try_deserialize).map_err(|error| match file {
-            Some(file) => Error::config(format!("{}: {}", file.display(), describe(&error))),
-            None => Error::config(describe(&error)),
-        })?;
+        let wrong = |error: &ConfigError, secrets: &Secrets| {
+            let text = secrets.hidden(&describe(error));
+            match file {
+                Some(file) => Error::config(format!("{}: {text}", file.display())),
+                None => Error::config(text),
+            }
+        };
+        let built = builder.build().map_err(|error| wrong(&error, &Secrets::default()))?;
+        let secrets = suspicious(&built);
+        let config: Config = built.try_deserialize().map_err(|error| wrong(&error, &secrets))?;
         config.validated()
     }
 
@@ -267,6 +305,9 @@ impl Config {
         if self.epochs.every.0.is_zero() {
             return refuse("epochs.every", "must be longer than nothing");
         }
+        if self.query.concurrent == 0 || self.query.concurrent > QUERIES_MAX {
+            return refuse("query.concurrent", &format!("must be from 1 to {QUERIES_MAX}"));
+        }
         if self.log.segment_bytes.0 < 4096 {
             return refuse("log.segment_bytes", "must be at least 4 KiB");
         }
@@ -276,14 +317,23 @@ impl Config {
         if self.store.access_key_id.is_some() != self.store.secret_access_key.is_some() {
             return refuse("store.access_key_id", "set it together with store.secret_access_key, or neither");
         }
-        if self.store.url.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or("").contains('@'))
-        {
-            return refuse(
-                "store.url",
-                "must not hold credentials; use store.access_key_id and store.secret_access_key",
-            );
+        const CREDENTIALS: &str = "must not hold credentials; use store.access_key_id and store.secret_access_key";
+        if may_hold_credentials(&self.store.url) {
+            return refuse("store.url", CREDENTIALS);
+        }
+        if self.store.endpoint.as_deref().is_some_and(|endpoint| endpoint.contains(['@', '?'])) {
+            return refuse("store.endpoint", CREDENTIALS);
         }
         Ok(self)
+    }
+
+    /// The secrets in it, and those of the environment that the store's client reads by itself.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let store = &self.store;
+        let ours = [&store.access_key_id, &store.secret_access_key, &store.session_token];
+        let ours = ours.into_iter().flatten().map(|secret| secret.expose().to_owned());
+        let theirs = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"];
+        Secrets::new(ours.chain(theirs.into_iter().filter_map(|name| std::env::var(name).ok())))
     }
 
     /// The log's directory.
@@ -303,19 +353,60 @@ impl Config {
     }
 }
 
-/// The error's text. A TOML syntax error quotes the line it is in, which may hold a secret: then only its place stays.
+/// The largest configuration that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Refuses what is no file of a reasonable size: a device would be read for ever.
+fn check_file(file: &Path) -> Result<(), Error> {
+    match std::fs::metadata(file) {
+        Ok(found) if !found.is_file() => Err(Error::config(format!("{} is not a file", file.display()))),
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            Err(Error::config(format!("{} has more than {FILE_BYTES_MAX} bytes", file.display())))
+        }
+        // That it is missing is told where it is read.
+        _ => Ok(()),
+    }
+}
+
+/// Whether a URL (not a path) has something before an `@`, or after a `?`.
+fn may_hold_credentials(url: &str) -> bool {
+    let is_url = url.split_once(':').is_some_and(|(scheme, rest)| scheme.starts_with("s3") || rest.starts_with("//"));
+    is_url && url.contains(['@', '?'])
+}
+
+/// The error's text. A TOML syntax error quotes the line it is in, which may hold a secret: only its place and the reason stay.
 fn describe(error: &ConfigError) -> String {
     match error {
         ConfigError::FileParse { cause, .. } => {
             let text = cause.to_string();
-            let lower = text.to_ascii_lowercase();
-            if lower.contains("secret") || lower.contains("access_key") {
-                return text.lines().next().unwrap_or("not valid TOML").to_owned();
-            }
-            text
+            let said: Vec<&str> = text.lines().filter(|line| !line.contains('|') && !line.trim().is_empty()).collect();
+            if said.is_empty() { "not valid TOML".to_owned() } else { said.join(": ") }
         }
         other => other.to_string(),
     }
+}
+
+/// Values that an error about this configuration must not quote: by their keys, or because they look like an address with a
+/// password.
+fn suspicious(config: &config::Config) -> Secrets {
+    fn walk(key: &str, value: &serde_json::Value, into: &mut Vec<String>) {
+        let named = ["secret", "token", "password", "access_key"].iter().any(|word| key.to_lowercase().contains(word));
+        match value {
+            serde_json::Value::Object(fields) => fields.iter().for_each(|(inner, value)| {
+                walk(if named { key } else { inner }, value, into);
+            }),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| walk(key, item, into)),
+            serde_json::Value::String(text) if named || text.contains('@') => into.push(text.clone()),
+            serde_json::Value::Null | serde_json::Value::String(_) => {}
+            other if named => into.push(other.to_string()),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    if let Ok(values) = config.clone().try_deserialize::<serde_json::Value>() {
+        walk("", &values, &mut found);
+    }
+    Secrets::new(found)
 }
 
 #[cfg(test)]

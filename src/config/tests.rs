@@ -40,6 +40,7 @@ fn the_template_means_the_defaults() {
     assert_eq!(config.batch, Config::default().batch);
     assert_eq!(config.speed, Config::default().speed);
     assert_eq!(config.epochs, Config::default().epochs);
+    assert_eq!(config.query, Config::default().query);
     assert_eq!(config.log.segment_bytes, Config::default().log.segment_bytes);
     assert_eq!(config.log.segment_age, Config::default().log.segment_age);
 }

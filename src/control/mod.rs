@@ -6,6 +6,7 @@
 //! Architecture invariant: nothing here knows what the requests do. The server hands them to a [`Holder`].
 
 mod client;
+mod impatient;
 mod protocol;
 mod server;
 mod socket;

@@ -15,14 +15,16 @@ use watershed_pipelines::{
     types::{Schema, Value},
 };
 
-use crate::error::Kind;
+use crate::{QueryLimits, error::Kind};
 
 /// Raised when frames or messages change. Peers of different versions refuse each other.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 /// Largest body of a request.
 pub const REQUEST_BODY_BYTES_MAX: u32 = 64 << 20;
 /// Largest body of a reply.
 pub const REPLY_BODY_BYTES_MAX: u32 = u32::MAX;
+/// Most payloads of a request: each takes more memory than its bytes.
+const PAYLOADS_MAX: usize = 1 << 20;
 /// Largest head.
 const HEAD_BYTES_MAX: u32 = 4 << 20;
 const MAGIC: &[u8; 4] = b"WSHD";
@@ -106,6 +108,9 @@ pub enum Request {
         at_least: Option<serde_json::Value>,
         /// Answer as of this epoch.
         as_of: Option<u64>,
+        /// What the answer may take; no more than the holder is configured for.
+        #[serde(default)]
+        limits: QueryLimits,
     },
     /// Rows of a view by key.
     Lookup {
@@ -247,6 +252,24 @@ pub async fn read_frame<T: DeserializeOwned>(
     from: &mut (impl AsyncRead + Unpin),
     body_bytes_max: u32,
 ) -> Result<Option<Frame<T>>, ControlError> {
+    match read_header(from, body_bytes_max).await? {
+        Some(header) => read_rest(from, header).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What a frame's header says of its lengths, which are within the limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct FrameHeader {
+    pub head_bytes: u32,
+    pub body_bytes: u32,
+}
+
+/// Reads a frame's header; `None` if the peer closed the connection between frames.
+pub(super) async fn read_header(
+    from: &mut (impl AsyncRead + Unpin),
+    body_bytes_max: u32,
+) -> Result<Option<FrameHeader>, ControlError> {
     let mut header = [0u8; HEADER_BYTES];
     let first = from.read(&mut header).await.map_err(ControlError::io("read from the socket"))?;
     if first == 0 {
@@ -269,10 +292,18 @@ pub async fn read_frame<T: DeserializeOwned>(
             return Err(ControlError::TooLarge { bytes: u64::from(bytes), bytes_max: u64::from(most) });
         }
     }
+    Ok(Some(FrameHeader { head_bytes, body_bytes }))
+}
+
+/// Reads what follows a frame's header.
+pub(super) async fn read_rest<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+    FrameHeader { head_bytes, body_bytes }: FrameHeader,
+) -> Result<Frame<T>, ControlError> {
     let head = read_bytes(from, head_bytes).await?;
     let head = serde_json::from_slice(&head).map_err(|e| ControlError::Malformed(e.to_string()))?;
     let body = read_bytes(from, body_bytes).await?;
-    Ok(Some(Frame { head, body: body.into() }))
+    Ok(Frame { head, body: body.into() })
 }
 
 /// Grows with what really arrives: a length alone takes no memory.
@@ -302,6 +333,11 @@ pub fn decode_payloads(mut body: Bytes) -> Result<Vec<Bytes>, ControlError> {
         if bytes > body.len() {
             return Err(cut_off());
         }
+        if payloads.len() == PAYLOADS_MAX {
+            return Err(ControlError::Malformed(format!(
+                "it has more than {PAYLOADS_MAX} records; append fewer at a time"
+            )));
+        }
         payloads.push(body.split_to(bytes));
     }
     Ok(payloads)
@@ -330,7 +366,7 @@ mod tests {
     proptest! {
         #[test]
         fn frames_come_back(sql in ".*", as_of in any::<Option<u64>>(), body in any::<Vec<u8>>()) {
-            let head = Request::Query { sql, at_least: None, as_of };
+            let head = Request::Query { sql, at_least: None, as_of, limits: QueryLimits::default() };
             let frame = decoded(&encoded(&head, &body)).unwrap().unwrap();
             prop_assert_eq!(frame, Frame { head, body: body.into() });
         }

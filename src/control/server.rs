@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
-    net::UnixStream,
-    sync::{Semaphore, mpsc, watch},
+    net::{UnixStream, unix::OwnedReadHalf},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
 
 use super::{
-    protocol::{ControlError, REQUEST_BODY_BYTES_MAX, Reply, Request, read_frame, write_frame},
+    impatient::Impatient,
+    protocol::{ControlError, Frame, REQUEST_BODY_BYTES_MAX, Reply, Request, read_header, read_rest, write_frame},
     socket::ControlSocket,
 };
 use crate::error::{Error, Kind};
@@ -20,6 +21,14 @@ use crate::error::{Error, Kind};
 const CONNECTIONS_MAX: usize = 64;
 /// Requests of one connection under way at the same time; further ones wait in the socket.
 const PIPELINED_MAX: usize = 8;
+/// Bytes of requests under way at the same time, those of all connections together; further ones wait in their sockets.
+const REQUEST_BYTES_MAX: usize = 256 << 20;
+const BYTES_PER_PERMIT: usize = 1 << 10;
+/// Requests up to this size are not counted.
+const SMALL_BYTES: usize = 64 << 10;
+/// How long a peer may neither send the rest of a request nor take anything of a reply; then its connection ends, so that it does
+/// not keep what others wait for.
+const STALLED_MAX: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for replies under way.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
@@ -63,6 +72,7 @@ impl Drop for Server {
 
 async fn accept(socket: ControlSocket, holder: Arc<impl Holder>, mut stopped: watch::Receiver<bool>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX / BYTES_PER_PERMIT));
     let mut serving = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
@@ -83,10 +93,10 @@ async fn accept(socket: ControlSocket, holder: Arc<impl Holder>, mut stopped: wa
             tracing::warn!("refused a control connection of another user");
             continue;
         }
-        let (holder, stopped) = (Arc::clone(&holder), stopped.clone());
+        let (holder, stopped, bytes) = (Arc::clone(&holder), stopped.clone(), Arc::clone(&bytes));
         serving.spawn(async move {
             let _permit = permit;
-            if let Err(error) = serve(stream, holder, stopped).await {
+            if let Err(error) = serve(stream, holder, stopped, bytes).await {
                 tracing::debug!(%error, "a control connection ended");
             }
         });
@@ -104,14 +114,16 @@ async fn serve(
     stream: UnixStream,
     holder: Arc<impl Holder>,
     mut stopped: watch::Receiver<bool>,
+    bytes: Arc<Semaphore>,
 ) -> Result<(), ControlError> {
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, writer) = stream.into_split();
+    let mut writer = Impatient::new(writer, STALLED_MAX);
     let (queue, mut replies) = mpsc::channel::<BoxFuture<'static, Result<(Reply, Bytes), Error>>>(PIPELINED_MAX);
     let read = async move {
         loop {
             let frame = tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return Ok(()),
-                frame = read_frame::<Request>(&mut reader, REQUEST_BODY_BYTES_MAX) => frame,
+                frame = read_request(&mut reader, &bytes) => frame,
             };
             let (reply, last) = match frame {
                 Ok(None) => return Ok(()),
@@ -137,6 +149,35 @@ async fn serve(
     };
     let (read, write): (Result<(), ControlError>, Result<(), ControlError>) = tokio::join!(read, write);
     read.and(write)
+}
+
+/// A request, whose body holds a part of [`REQUEST_BYTES_MAX`] until it has been dealt with.
+async fn read_request(
+    reader: &mut OwnedReadHalf,
+    bytes: &Arc<Semaphore>,
+) -> Result<Option<Frame<Request>>, ControlError> {
+    let Some(header) = read_header(reader, REQUEST_BODY_BYTES_MAX).await? else { return Ok(None) };
+    let wanted = header.head_bytes as usize + header.body_bytes as usize;
+    // Those of all connections together are few: questions need not wait behind records.
+    let counted = if wanted <= SMALL_BYTES { 0 } else { wanted.div_ceil(BYTES_PER_PERMIT) };
+    let permits = u32::try_from(counted).unwrap_or(u32::MAX);
+    let permit = Arc::clone(bytes).acquire_many_owned(permits).await.map_err(|_| ControlError::Closed)?;
+    let mut patient = Impatient::new(reader, STALLED_MAX);
+    let Frame { head, body } = read_rest::<Request>(&mut patient, header).await?;
+    let body = if body.is_empty() { body } else { Bytes::from_owner(Received { body, _permit: permit }) };
+    Ok(Some(Frame { head, body }))
+}
+
+/// A request's body, and its part of [`REQUEST_BYTES_MAX`].
+struct Received {
+    body: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Received {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 fn failed(error: ControlError) -> BoxFuture<'static, Result<(Reply, Bytes), Error>> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Days, NaiveDate};
 use polars::prelude::{self as pl, Column, DataFrame};
 use watershed_pipelines::types::{DataType, Schema, Value};
 
+use super::terminal::escaped_json;
 use crate::error::Error;
 
 /// The values of a frame's columns, ready to be taken one by one.
@@ -158,7 +159,7 @@ pub fn date_text(days: i32) -> String {
 
 /// A text as JSON.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    escaped_json(&serde_json::Value::from(text).to_string()).into_owned()
 }
 
 /// JSON as it came, its line breaks (which can only stand between tokens) made spaces; a text that is no JSON is quoted.
@@ -166,7 +167,8 @@ fn json_on_one_line(text: String) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
         return quoted(&text);
     }
-    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
+    let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
+    escaped_json(&text).into_owned()
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::write::{Format, shown, table};
+use super::{
+    terminal::{escaped_json, shown},
+    write::{Format, table},
+};
 use crate::error::Error;
 
 /// Named columns and rows of JSON values.
@@ -43,7 +46,7 @@ impl Rows {
     fn write_table(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut table = table(&self.columns);
         for row in &self.rows {
-            table.add_row(row.iter().map(|value| shown(&text(value))));
+            table.add_row(row.iter().map(|value| shown(&text(value)).into_owned()));
         }
         for index in 0..self.columns.len() {
             let is_number =
@@ -59,7 +62,7 @@ impl Rows {
         for row in &self.rows {
             let cells: Vec<String> =
                 self.columns.iter().zip(row).map(|(name, value)| format!("{}:{value}", Value::from(*name))).collect();
-            writeln!(out, "{{{}}}", cells.join(","))?;
+            writeln!(out, "{{{}}}", escaped_json(&cells.join(",")))?;
         }
         Ok(())
     }

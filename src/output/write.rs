@@ -6,7 +6,10 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use polars::prelude::DataFrame;
 use watershed_pipelines::types::Schema;
 
-use super::cell::{Cells, quoted};
+use super::{
+    cell::{Cells, quoted},
+    terminal::shown,
+};
 use crate::error::Error;
 
 /// Form of rows on standard output.
@@ -42,7 +45,7 @@ pub fn write_answer(
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
+    table.set_header(header.iter().map(|name| shown(name)));
     table
 }
 
@@ -58,17 +61,12 @@ fn write_table(out: &mut dyn Write, cells: &Cells<'_>, schema: &Schema, null: &s
     for row in 0..cells.height() {
         table.add_row((0..names.len()).map(|column| {
             let text = cells.text(column, row).unwrap_or_else(|| null.to_owned());
-            shown(&text)
+            shown(&text).into_owned()
         }));
     }
     writeln!(out, "{table}")?;
     let rows = cells.height();
     writeln!(out, "({rows} row{})", if rows == 1 { "" } else { "s" })
-}
-
-/// A text for a terminal, which the data's control characters must not reach.
-pub(super) fn shown(text: &str) -> String {
-    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 
 fn write_json(out: &mut dyn Write, cells: &Cells<'_>, schema: &Schema) -> io::Result<()> {

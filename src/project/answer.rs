@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_buffer::Buffer;
+use arrow_ipc::{reader::StreamDecoder, writer::StreamWriter};
 use bytes::Bytes;
 use polars::prelude::DataFrame;
 use watershed_batch::{
@@ -12,13 +13,13 @@ use watershed_batch::{
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{key::KeyFilter, types::Value};
 use watershed_serving::{
-    Answer, FixedSpeed, ReadOptions, Receipt, Serving, ServingError, SpeedSide, StoredViews, built_by,
+    Answer, FixedSpeed, Limits, ReadOptions, Receipt, Serving, ServingError, SpeedSide, StoredViews, built_by,
 };
 use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
 
-use super::{Project, blocking, writer::unexpected};
+use super::{Project, QueryLimits, blocking, writer::unexpected};
 use crate::{
-    control::{Answered, Reply, Request},
+    control::{Answered, REPLY_BODY_BYTES_MAX, Reply, Request},
     error::Error,
 };
 
@@ -32,28 +33,38 @@ pub struct QueryOptions {
     pub at_least: Option<Position>,
     /// Answer as of this epoch.
     pub as_of: Option<u64>,
+    /// What the answer may take, where that is not to be as configured.
+    pub limits: QueryLimits,
 }
 
 /// A question.
 #[derive(Clone, Debug)]
 pub(super) enum Asked {
-    Query { sql: String, at_least: Option<Position>, as_of: Option<u64> },
+    Query { sql: String, at_least: Option<Position>, as_of: Option<u64>, limits: QueryLimits },
     Lookup { view: String, key: Vec<Value> },
     Scan { view: String, keys: KeyFilter },
 }
 
 impl Asked {
-    /// The answer, which covers `at_least` (unless the question says otherwise).
-    pub fn of(&self, serving: &Serving, at_least: Option<&Position>) -> Result<Answer, Error> {
-        let options = ReadOptions { at_least: at_least.cloned(), ..ReadOptions::default() };
+    /// The answer, which covers `at_least` (unless the question says otherwise), within `limits`.
+    pub fn of(&self, serving: &Serving, at_least: Option<&Position>, limits: Limits) -> Result<Answer, Error> {
+        let options = ReadOptions { at_least: at_least.cloned(), limits, ..ReadOptions::default() };
         Ok(match self {
-            Asked::Query { sql, at_least: None, as_of: None } => serving.sql(sql, &options)?,
-            Asked::Query { sql, at_least, as_of } => {
+            Asked::Query { sql, at_least: None, as_of: None, .. } => serving.sql(sql, &options)?,
+            Asked::Query { sql, at_least, as_of, .. } => {
                 serving.sql(sql, &ReadOptions { at_least: at_least.clone(), as_of: *as_of, ..options })?
             }
             Asked::Lookup { view, key } => serving.lookup(view, key, &options)?,
             Asked::Scan { view, keys } => serving.scan(view, keys, &options)?,
         })
+    }
+
+    /// What the asker says about limits.
+    pub fn limits(&self) -> QueryLimits {
+        match self {
+            Asked::Query { limits, .. } => *limits,
+            Asked::Lookup { .. } | Asked::Scan { .. } => QueryLimits::default(),
+        }
     }
 
     /// Whether the asker insists on a position.
@@ -63,8 +74,8 @@ impl Asked {
 
     fn request(&self) -> Request {
         match self.clone() {
-            Asked::Query { sql, at_least, as_of } => {
-                Request::Query { sql, at_least: at_least.and_then(|p| serde_json::to_value(p).ok()), as_of }
+            Asked::Query { sql, at_least, as_of, limits } => {
+                Request::Query { sql, at_least: at_least.and_then(|p| serde_json::to_value(p).ok()), as_of, limits }
             }
             Asked::Lookup { view, key } => Request::Lookup { view, key },
             Asked::Scan { view, keys } => Request::Scan { view, keys },
@@ -82,7 +93,8 @@ impl Project {
     pub async fn query_with(&self, sql: &str, options: QueryOptions) -> Result<Answer, Error> {
         // Planned here first: a mistake is then shown under the SQL, and nobody else is bothered with it.
         self.catalog().plan_query(sql, self.registry()).map_err(|d| self.mistakes(&d.file.clone(), sql, d))?;
-        self.ask(Asked::Query { sql: sql.to_owned(), at_least: options.at_least, as_of: options.as_of }).await
+        let QueryOptions { at_least, as_of, limits } = options;
+        self.ask(Asked::Query { sql: sql.to_owned(), at_least, as_of, limits }).await
     }
 
     /// The rows of a view whose key, or the first columns of it, has these values.
@@ -106,14 +118,15 @@ impl Project {
     }
 
     fn answer_by_replay(&self, asked: &Asked) -> Result<Answer, Error> {
+        let limits = asked.limits().or(&self.config().query);
         for _ in 1..REPLAYS_MAX {
-            match asked.of(&self.serving_by_replay()?, None) {
+            match asked.of(&self.serving_by_replay()?, None, limits) {
                 // A manifest moved the cut while the log was replayed.
                 Err(Error::Serving(ServingError::OutOfStep { .. })) => {}
                 other => return other,
             }
         }
-        asked.of(&self.serving_by_replay()?, None)
+        asked.of(&self.serving_by_replay()?, None, limits)
     }
 
     /// Serving over the store and a replay of the log above the newest manifest's cut.
@@ -148,6 +161,31 @@ impl Project {
     }
 }
 
+/// Rows that were sent: whatever lengths stand in them, no more is allocated than came.
+pub(crate) fn read_rows(body: Bytes) -> Result<DataFrame, Error> {
+    let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be decoded: {e}"));
+    let mut decoder = StreamDecoder::new();
+    let mut buffer = Buffer::from(body);
+    let mut batches = Vec::new();
+    while !buffer.is_empty() {
+        batches.extend(decoder.decode(&mut buffer).map_err(|e| internal(&e))?);
+    }
+    decoder.finish().map_err(|e| internal(&e))?;
+    Ok(from_arrow(&batches)?)
+}
+
+/// Rows as they are sent, for fuzzing.
+pub(crate) fn sample_rows() -> Result<Vec<u8>, Error> {
+    let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("rows cannot be encoded: {e}"));
+    let texts = polars::prelude::Column::new("k".into(), [Some("a"), None, Some("a text of more than twelve bytes")]);
+    let numbers = polars::prelude::Column::new("n".into(), [Some(1i64), Some(-1), None]);
+    let frame = DataFrame::new(3, vec![texts, numbers]).map_err(|e| internal(&e))?;
+    let batch = to_arrow(&frame)?;
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(|e| internal(&e))?;
+    writer.write(&batch).map_err(|e| internal(&e))?;
+    writer.into_inner().map_err(|e| internal(&e))
+}
+
 /// An answer for the control socket.
 pub(super) fn encode(answer: &Answer) -> Result<(Reply, Bytes), Error> {
     let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be encoded: {e}"));
@@ -155,15 +193,19 @@ pub(super) fn encode(answer: &Answer) -> Result<(Reply, Bytes), Error> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).map_err(|e| internal(&e))?;
     writer.write(&batch).map_err(|e| internal(&e))?;
     let body = writer.into_inner().map_err(|e| internal(&e))?;
+    if body.len() > REPLY_BODY_BYTES_MAX as usize {
+        let bytes = body.len();
+        return Err(Error::Unavailable(format!(
+            "the answer has {bytes} bytes, more than a reply can have: add LIMIT, or a condition on the key"
+        )));
+    }
     let receipt = serde_json::to_value(&answer.receipt).map_err(|e| internal(&e))?;
     Ok((Reply::Answer(Answered { schema: (*answer.schema).clone(), receipt }), body.into()))
 }
 
-fn decode(answered: Answered, body: &[u8]) -> Result<Answer, Error> {
+fn decode(answered: Answered, body: &Bytes) -> Result<Answer, Error> {
     let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be decoded: {e}"));
-    let reader = StreamReader::try_new(body, None).map_err(|e| internal(&e))?;
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|e| internal(&e))?;
-    let frame: DataFrame = from_arrow(&batches)?;
+    let frame = read_rows(body.clone())?;
     let receipt: Receipt = serde_json::from_value(answered.receipt).map_err(|e| internal(&e))?;
     Ok(Answer { frame, schema: Arc::new(answered.schema), receipt })
 }

@@ -7,6 +7,9 @@ use watershed_batch::{BatchRun, Collected, Progress, Report, Retention};
 use super::{Project, blocking, live::Live};
 use crate::{control::Request, error::Error};
 
+/// The folder of what does not fit into a run's memory.
+const SCRATCH: &str = ".watershed-scratch";
+
 /// How a batch run is done.
 #[derive(Clone, Default)]
 pub struct BatchOptions {
@@ -60,7 +63,12 @@ impl Project {
         blocking(move || {
             let (store, log) = (project.store()?, project.log()?);
             let config = &project.config().batch;
-            let mut run_options = watershed_batch::BatchOptions::new(project.directory().join(".watershed-scratch"));
+            let scratch = project.directory().join(SCRATCH);
+            // What is spilled is the project's data, and what dead runs left is deleted: neither anywhere else.
+            if scratch.exists() {
+                super::inside(project.directory(), &scratch)?;
+            }
+            let mut run_options = watershed_batch::BatchOptions::new(scratch);
             run_options.cut = Some(epoch);
             run_options.full = options.full;
             run_options.repair = options.repair;

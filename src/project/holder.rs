@@ -115,7 +115,9 @@ impl Holder for LogHolder {
                 std::future::ready(Ok(without_body(Reply::Done))).boxed()
             }
             (_, None) => std::future::ready(Ok(without_body(Reply::NotLive))).boxed(),
-            (Request::Query { sql, at_least, as_of }, Some(live)) => live.answer_query(sql, at_least, as_of).boxed(),
+            (Request::Query { sql, at_least, as_of, limits }, Some(live)) => {
+                live.answer_query(sql, at_least, as_of, limits).boxed()
+            }
             (Request::Lookup { view, key }, Some(live)) => live.answer(Asked::Lookup { view, key }).boxed(),
             (Request::Scan { view, keys }, Some(live)) => live.answer(Asked::Scan { view, keys }).boxed(),
             (Request::Parity { question }, Some(live)) => {

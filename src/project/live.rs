@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use watershed_log::EventLog;
-use watershed_serving::{Answer, Serving, ServingError};
+use watershed_serving::{Answer, Limits, Serving, ServingError};
 use watershed_speed::SpeedLayer;
 
 use super::{
-    Project,
+    Project, QueryLimits,
     answer::{Asked, encode},
     blocking,
     ledger::LiveFigures,
 };
-use crate::{control::Reply, error::Error};
+use crate::{config::Span, control::Reply, error::Error};
 
 /// A running speed layer, and serving over it.
 pub(super) struct Live {
@@ -24,15 +24,31 @@ pub(super) struct Live {
     pub serving: Arc<Serving>,
     /// Another process has published a manifest.
     pub look_for_manifest: Notify,
+    /// One permit for each question that is answered at the same time, until its answer has been sent.
+    pub questions: Arc<Semaphore>,
+}
+
+/// An answer's bytes, which hold the question's permit.
+struct Sent {
+    body: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 impl Live {
     /// Answers from memory and the store. What was acknowledged before the question is in the answer, as long as the speed
     /// layer is not too far behind; the receipt says.
-    async fn ask(&self, asked: Asked) -> Result<Answer, Error> {
+    async fn ask(&self, asked: Asked, limits: Limits) -> Result<Answer, Error> {
         let (serving, log) = (Arc::clone(&self.serving), Arc::clone(&self.log));
-        blocking(move || match asked.of(&serving, Some(&log.head()?)) {
-            Err(Error::Serving(ServingError::NotReached { .. })) if !asked.says_at_least() => asked.of(&serving, None),
+        blocking(move || match asked.of(&serving, Some(&log.head()?), limits) {
+            Err(Error::Serving(ServingError::NotReached { .. })) if !asked.says_at_least() => {
+                asked.of(&serving, None, limits)
+            }
             answered => answered,
         })
         .await
@@ -43,14 +59,25 @@ impl Live {
         sql: String,
         at_least: Option<serde_json::Value>,
         as_of: Option<u64>,
+        limits: QueryLimits,
     ) -> Result<(Reply, Bytes), Error> {
         let malformed = |e: serde_json::Error| Error::usage(format!("at_least is no position: {e}"));
         let at_least = at_least.map(serde_json::from_value).transpose().map_err(malformed)?;
-        self.answer(Asked::Query { sql, at_least, as_of }).await
+        self.answer(Asked::Query { sql, at_least, as_of, limits }).await
     }
 
     pub async fn answer(self: Arc<Self>, asked: Asked) -> Result<(Reply, Bytes), Error> {
-        encode(&self.ask(asked).await?)
+        let configured = &self.project.config().query;
+        let limits = asked.limits().at_most(configured);
+        let waited = tokio::time::timeout(limits.time_max, Arc::clone(&self.questions).acquire_owned()).await;
+        let Ok(Ok(permit)) = waited else {
+            let (concurrent, wait) = (configured.concurrent, Span(limits.time_max));
+            return Err(Error::Unavailable(format!(
+                "{concurrent} queries are being answered (query.concurrent), and none of them ended within {wait}"
+            )));
+        };
+        let (reply, body) = encode(&self.ask(asked, limits).await?)?;
+        Ok((reply, Bytes::from_owner(Sent { body, _permit: permit })))
     }
 
     /// The figures above the cut, as JSON.

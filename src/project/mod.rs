@@ -8,6 +8,7 @@ mod history;
 mod holder;
 mod init;
 mod ledger;
+mod limits;
 mod listing;
 mod live;
 mod parity;
@@ -26,11 +27,13 @@ use watershed_batch::{Store, StoreOptions};
 use watershed_log::{Clock, EventLog, FileLog, LogError, Options, SystemClock};
 use watershed_pipelines::{catalog::Catalog, registry::Registry, sql::SqlFile};
 
+pub(crate) use self::answer::{read_rows, sample_rows};
 pub use self::{
     answer::QueryOptions,
     append::{AppendOptions, AppendReport, Lines},
     batch::BatchOptions,
     ledger::{Ledger, SourceLedger, ViewLedger},
+    limits::QueryLimits,
     listing::{DeadLetter, RejectedRecord},
     status::{SourceStatus, Status, ViewStatus},
     up::UpSummary,
@@ -123,7 +126,10 @@ impl ProjectBuilder {
         let config = match self.config {
             Some(config) => config.validated()?,
             None if !directory.join(CONFIG_FILE).is_file() => return Err(Error::NotAProject(self.directory)),
-            None => Config::load(&directory, &self.overrides)?,
+            None => {
+                inside(&directory, &directory.join(CONFIG_FILE))?;
+                Config::load(&directory, &self.overrides)?
+            }
         };
         let (files, catalog) = match self.catalog {
             Some(catalog) => (Vec::new(), catalog),
@@ -286,6 +292,16 @@ impl Project {
     fn mistakes(&self, name: &str, text: &str, diagnostic: watershed_pipelines::error::Diagnostic) -> Error {
         Error::Definitions(Mistakes { texts: vec![(name.to_owned(), text.to_owned())], diagnostics: vec![diagnostic] })
     }
+}
+
+/// Where `path` really is, which must be in the project's directory.
+fn inside(project: &Path, path: &Path) -> Result<PathBuf, Error> {
+    let project = project.canonicalize().map_err(Error::io("resolve", project))?;
+    let target = path.canonicalize().map_err(Error::io("resolve", path))?;
+    if target.starts_with(&project) {
+        return Ok(target);
+    }
+    Err(Error::usage(format!("{} is a link that leads out of the project; put the file itself there", path.display())))
 }
 
 /// Runs work that waits for disks and stores on a thread that may.

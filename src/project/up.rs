@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     task::JoinHandle,
 };
 use watershed_batch::{Report, Schedule};
@@ -71,7 +71,8 @@ impl Project {
             let (catalog, options) = (Arc::clone(project.catalog()), project.speed_options());
             let speed = Arc::new(SpeedLayer::new(catalog, project.registry(), Arc::clone(&log), options, &built)?);
             let serving = Arc::new(project.serving(&log, Arc::clone(&speed) as Arc<dyn SpeedSide>)?);
-            Ok(Live { project, log, speed, serving, look_for_manifest: Notify::new() })
+            let questions = Arc::new(Semaphore::new(project.config().query.concurrent));
+            Ok(Live { project, log, speed, serving, look_for_manifest: Notify::new(), questions })
         })
         .await
     }

@@ -14,7 +14,9 @@ use super::wait;
 /// A directory with a project, and the environment that its commands get.
 #[derive(Debug)]
 pub struct Workplace {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Deleted with this value.
+    _temporary: Option<TempDir>,
     /// Further environment variables.
     pub environment: Vec<(String, String)>,
 }
@@ -70,7 +72,14 @@ impl Workplace {
     pub fn new() -> Workplace {
         // Short: the path of a Unix socket in it has at most 107 bytes.
         let directory = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
-        Workplace { directory, environment: Vec::new() }
+        let path = directory.path().to_owned();
+        Workplace { directory: path, _temporary: Some(directory), environment: Vec::new() }
+    }
+
+    /// A directory that somebody else looks after; it is made.
+    pub fn in_directory(directory: PathBuf) -> Workplace {
+        std::fs::create_dir_all(&directory).expect("a directory");
+        Workplace { directory, _temporary: None, environment: Vec::new() }
     }
 
     /// A project with these definitions.
@@ -89,7 +98,7 @@ impl Workplace {
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// A file in it.
@@ -118,7 +127,11 @@ impl Workplace {
 
     /// The command with these arguments, not started.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_watershed"));
+        self.program(env!("CARGO_BIN_EXE_watershed"), arguments)
+    }
+
+    fn program<S: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path())
@@ -152,7 +165,12 @@ impl Workplace {
 
     /// Starts the command and leaves it running.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
-        let mut command = self.command(arguments);
+        self.start_program(env!("CARGO_BIN_EXE_watershed"), arguments)
+    }
+
+    /// Starts a program, such as a shell that starts the command, and leaves it running.
+    pub fn start_program<S: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = S>) -> Running {
+        let mut command = self.program(program, arguments);
         let line = format!("{command:?}");
         let errors = tempfile::NamedTempFile::new_in(self.path()).expect("a file");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors.reopen().expect("the same file"));

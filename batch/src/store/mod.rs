@@ -3,6 +3,7 @@
 //! Every call blocks until the store has answered; asynchronous code calls from `spawn_blocking`. The I/O itself runs on
 //! threads of the store's own.
 
+mod discreet;
 mod io;
 pub(crate) mod layout;
 pub(crate) mod options;
@@ -17,8 +18,8 @@ use object_store::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::{discreet::Secrets, layout::WriterId, options::StoreOptions};
 use self::{io::IoThreads, options::without_password};
-pub use self::{layout::WriterId, options::StoreOptions};
 use crate::{
     error::{BatchError, Result},
     table::tails::Tails,

@@ -3,12 +3,17 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
-    memory::InMemory, path::Path as ObjectPath, prefix::PrefixStore,
+    BackoffConfig, ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    memory::InMemory,
+    path::Path as ObjectPath,
+    prefix::PrefixStore,
 };
 use serde::Deserialize;
 use url::Url;
 
+use super::discreet::{Discreet, Secrets};
 use crate::error::{BatchError, Result};
 
 /// Where a store is: a local directory, `file://…`, `s3://bucket/prefix` or `memory:` (for tests).
@@ -48,7 +53,7 @@ impl fmt::Debug for StoreOptions {
             .field("region", &self.region)
             .field("path_style", &self.path_style)
             .field("allow_http", &self.allow_http)
-            .field("access_key_id", &self.access_key_id)
+            .field("access_key_id", &hidden(&self.access_key_id))
             .field("secret_access_key", &hidden(&self.secret_access_key))
             .field("session_token", &hidden(&self.session_token))
             .field("retries", &self.retries)
@@ -57,12 +62,26 @@ impl fmt::Debug for StoreOptions {
     }
 }
 
-/// A URL as it may be shown: what stands between `//` and `@` is left out.
+/// A URL as it may be shown: what stands before the last `@` of its authority is left out, and so is what follows a `?`, where
+/// signatures stand.
 pub(crate) fn without_password(url: &str) -> String {
-    match (url.find("://"), url.find('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return url.to_owned();
+    };
+    let rest = rest.split_once('?').map_or_else(|| rest.to_owned(), |(path, _)| format!("{path}?…"));
+    let start = rest.len() - rest.trim_start_matches('/').len();
+    let end = rest[start..].find('/').map_or(rest.len(), |slash| start + slash);
+    // A `/` in a password ends the authority too early.
+    let at = rest[start..end].rfind('@').map(|at| start + at).or_else(|| rest.rfind('@'));
+    match at {
+        Some(at) => format!("{scheme}:{}…{}", &rest[..start], &rest[at..]),
+        None => format!("{scheme}:{rest}"),
     }
+}
+
+/// Longer than a drive's letter.
+fn is_scheme(text: &str) -> bool {
+    text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// An opened store, before it is wrapped.
@@ -144,9 +163,15 @@ impl StoreOptions {
         if let Some(token) = &self.session_token {
             builder = builder.with_token(token);
         }
-        let bucket = builder.build().map_err(|error| self.wrong(error))?;
+        // Those of the environment, too.
+        use AmazonS3ConfigKey::{AccessKeyId, SecretAccessKey, Token};
+        let secrets = [AccessKeyId, SecretAccessKey, Token].iter().filter_map(|key| builder.get_config_value(key));
+        let secrets = Secrets::new(secrets);
+        let wrong = |error: object_store::Error| self.wrong(secrets.hidden(&error.to_string()));
+        let bucket = builder.build().map_err(wrong)?;
         let prefix = ObjectPath::from_url_path(url.path()).map_err(|error| self.wrong(error))?;
-        Ok(Opened { objects: Arc::new(PrefixStore::new(bucket, prefix)), directory: None })
+        let objects = Discreet::new(PrefixStore::new(bucket, prefix), secrets);
+        Ok(Opened { objects: Arc::new(objects), directory: None })
     }
 }
 
@@ -165,6 +190,20 @@ mod tests {
         let text = format!("{options:?}");
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("bucket/x"), "{text}");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_what_is_secret() {
+        for (url, shown) in [
+            ("s3://bucket/prefix", "s3://bucket/prefix"),
+            ("s3://user:p@ss@bucket/x", "s3://…@bucket/x"),
+            ("s3:user:pass@bucket", "s3:…@bucket"),
+            ("https://u:p/w@host/x", "https://…@host/x"),
+            ("https://host/x?X-Amz-Signature=1", "https://host/x?…"),
+            ("some/dir@home", "some/dir@home"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 
     #[test]

@@ -189,11 +189,34 @@ fn special_bytes(word: u64) -> u64 {
     below(word, 0x20) | below(word ^ (ONES * b'"' as u64), 1) | below(word ^ (ONES * b'\\' as u64), 1)
 }
 
+impl Reader {
+    /// Reads a payload both ways, if the short way takes it; whether it does.
+    ///
+    /// # Panics
+    /// If the long way refuses it, or reads other values.
+    pub(super) fn check_both_ways(&self, payload: &str) -> bool {
+        let (mut short, mut long) = (Row::new(self), Row::new(self));
+        if self.read_plain(payload, &mut short).is_none() {
+            return false;
+        }
+        self.read_thoroughly(payload, &mut long).unwrap_or_else(|reason| panic!("{payload}: {reason}"));
+        let shown = |row: &Row<'_>| -> Vec<String> {
+            let text = |slot: &Slot<'_>| match slot {
+                Slot::Text(_) | Slot::Unescaped { .. } => format!("text {}", slot.text(&row.unescaped)),
+                other => format!("{other:?}"),
+            };
+            row.slots.iter().map(text).collect()
+        };
+        assert_eq!(shown(&short), shown(&long), "{payload}");
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::value::Slot, *};
+    use super::*;
     use crate::types::Field;
 
     fn reader() -> Reader {
@@ -211,22 +234,8 @@ mod tests {
         Reader::new(&types.into_iter().enumerate().map(field).collect::<Vec<_>>())
     }
 
-    /// Whatever the short way accepts, the long way accepts, with the same values.
     fn check(reader: &Reader, payload: &str) -> bool {
-        let (mut short, mut long) = (Row::new(reader), Row::new(reader));
-        if reader.read_plain(payload, &mut short).is_none() {
-            return false;
-        }
-        reader.read_thoroughly(payload, &mut long).unwrap_or_else(|reason| panic!("{payload}: {reason}"));
-        let shown = |row: &Row<'_>| -> Vec<String> {
-            let text = |slot: &Slot<'_>| match slot {
-                Slot::Text(_) | Slot::Unescaped { .. } => format!("text {}", slot.text(&row.unescaped)),
-                other => format!("{other:?}"),
-            };
-            row.slots.iter().map(text).collect()
-        };
-        assert_eq!(shown(&short), shown(&long), "{payload}");
-        true
+        reader.check_both_ways(payload)
     }
 
     #[test]

@@ -48,17 +48,14 @@ fn function_can_fail(function: &Function, args: &[Expr], data_type: DataType) ->
         | F::NullIf
         | F::Greatest
         | F::Least
-        | F::Concat
         | F::Like { .. }
         | F::RegexpLike { .. }
-        | F::RegexpReplace { .. }
         | F::RegexpExtract { .. }
         | F::Lower
         | F::Upper
         | F::Trim
         | F::TrimStart
         | F::TrimEnd
-        | F::Replace
         | F::StartsWith
         | F::EndsWith
         | F::Contains

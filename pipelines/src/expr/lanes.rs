@@ -7,7 +7,7 @@ use polars_arrow::array::{
     Utf8ViewArray,
 };
 
-use super::{Evaluated, Failures};
+use super::{Evaluated, Failures, allowance};
 use crate::{
     error::{Failure, PipelineError},
     types::{DataType, Value},
@@ -222,6 +222,19 @@ pub(crate) fn rows<B: Build>(
     Evaluated { column: builder.finish(data_type), failures }
 }
 
+/// The longest text that a function may make of others: as long as the largest record.
+pub(crate) const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// Adds to a text that is being made, unless it would become too long.
+#[inline]
+pub(crate) fn append(out: &mut String, part: &str) -> Result<(), Failure> {
+    if out.len() + part.len() > TEXT_BYTES_MAX {
+        return Err(Failure::TextTooLong);
+    }
+    out.push_str(part);
+    Ok(())
+}
+
 /// Computes a text column row by row: `row` writes the value and says whether there is one.
 pub(crate) fn text_rows(height: usize, mut row: impl FnMut(usize, &mut String) -> Result<bool, Failure>) -> Evaluated {
     let mut builder = TextBuilder::with_capacity(height);
@@ -230,6 +243,12 @@ pub(crate) fn text_rows(height: usize, mut row: impl FnMut(usize, &mut String) -
     for index in 0..height {
         scratch.clear();
         match row(index, &mut scratch) {
+            Ok(true) if !allowance::take(scratch.len()) => {
+                builder.push_null();
+                failures.push((index as u32, Failure::TextTooLong));
+                // One long text must not stay for the rows that fail after it.
+                scratch = String::new();
+            }
             Ok(true) => builder.push_value(scratch.as_str()),
             Ok(false) => builder.push_null(),
             Err(failure) => {

@@ -3,6 +3,7 @@
 //! The planner resolves names, checks types and inserts every [`Expr::Cast`], so that what stands here needs no further
 //! coercion: the arguments of a comparison have one type; arithmetic has both sides of the result's kind (see [`Function`]).
 
+pub(crate) mod allowance;
 mod check;
 mod compile;
 mod fallible;

@@ -11,6 +11,7 @@ use crate::{
         CoreKernel, Partials, panes,
         reduction::{Plan, one_row_of_nothing},
     },
+    tail::Budget,
     types::{DataType, Value},
     window::WindowClock,
 };
@@ -19,9 +20,13 @@ impl CoreKernel {
     /// The finished rows ([`Core::output_schema`](crate::core::Core::output_schema)), sorted by key. A hopping window has a row if a pane
     /// in it has one. Without keys there is one row, even of nothing. Fails if an aggregate's result does not fit its type.
     pub fn finish(&self, partials: &Partials) -> Result<DataFrame, PipelineError> {
+        self.finish_in(partials, &Budget::unlimited())
+    }
+
+    fn finish_in(&self, partials: &Partials, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
         match (&self.inner.clock, &self.inner.core().window, self.inner.window_key) {
             (Some(clock), Some(window), Some(key)) if window.is_hopping() => {
-                panes::finish(&self.inner.plan, partials, window, clock, key)
+                panes::finish(&self.inner.plan, partials, window, (clock, key), budget)
             }
             (Some(clock), Some(window), Some(key)) => {
                 let (mut columns, aggregates) = self.groups(partials)?;
@@ -45,7 +50,18 @@ impl CoreKernel {
     /// [`CoreKernel::finish`] without the rows outside a filter of finished keys. `partials` may lack what
     /// [`CoreKernel::partials_filter`] of that filter leaves out.
     pub fn finish_within(&self, partials: &Partials, filter: &KeyFilter) -> Result<DataFrame, PipelineError> {
-        let frame = self.finish(partials)?;
+        self.finish_within_budget(partials, filter, &Budget::unlimited())
+    }
+
+    /// [`CoreKernel::finish_within`], ended with [`PipelineError::Exceeded`] where it would take more than the budget: few partials
+    /// can be of very many windows that overlap.
+    pub fn finish_within_budget(
+        &self,
+        partials: &Partials,
+        filter: &KeyFilter,
+        budget: &Budget<'_>,
+    ) -> Result<DataFrame, PipelineError> {
+        let frame = self.finish_in(partials, budget)?;
         if filter.is_all() {
             return Ok(frame);
         }

@@ -19,6 +19,7 @@ use crate::{
         reduction::Plan,
         table::Table,
     },
+    tail::Budget,
     types::{DataType, Value},
     window::WindowClock,
 };
@@ -75,13 +76,18 @@ pub(super) fn finish(
     plan: &Plan,
     partials: &Partials,
     window: &Window,
-    clock: &WindowClock,
-    window_key: usize,
+    (clock, window_key): (&WindowClock, usize),
+    budget: &Budget<'_>,
 ) -> Result<DataFrame, PipelineError> {
     let shape = Shape { span: window.size / window.pane(), step: window.slide / window.pane() };
     let groups = &partials.tables[0];
     let panes = Panes::new(plan, groups, window, clock, window_key)?;
-    let (entities, windows) = windows_of(&panes, shape);
+    let mut taken = budget.take(0)?;
+    let width = window_row_bytes(plan, &panes);
+    let (entities, windows) = windows_of(&panes, shape, &mut |windows| {
+        budget.check()?;
+        taken.grow_to(windows as u64 * width)
+    })?;
     let states = window_states(plan, groups, &panes, &windows, shape);
 
     // Keys with the window's start where the pane's was.
@@ -115,6 +121,13 @@ pub(super) fn finish(
     }
     let rows = frame(windows.len(), columns, aggregates)?;
     if keys.is_strictly_sorted() { Ok(rows) } else { take_rows(&rows, &keys.sorted_order()) }
+}
+
+/// What a window's row takes while it is made, about: its key, its panes, its accumulators and their results.
+fn window_row_bytes(plan: &Plan, panes: &Panes) -> u64 {
+    const STATE_BYTES: usize = 48;
+    let key = panes.entities.byte_len() / panes.numbers.len().max(1);
+    (size_of::<WindowRow>() + 2 * key + STATE_BYTES * (1 + plan.calls.len())) as u64
 }
 
 /// Length of the encodings of the first `columns` key columns.
@@ -175,8 +188,14 @@ impl Panes {
     }
 }
 
+/// Told how many windows there are; says whether to go on.
+type Look<'a> = &'a mut dyn FnMut(usize) -> Result<(), PipelineError>;
+
+/// Windows between two looks.
+const WINDOWS_PER_LOOK: usize = 1 << 14;
+
 /// Every entity's windows, in order.
-fn windows_of(panes: &Panes, shape: Shape) -> (Vec<Entity>, Vec<WindowRow>) {
+fn windows_of(panes: &Panes, shape: Shape, look: Look<'_>) -> Result<(Vec<Entity>, Vec<WindowRow>), PipelineError> {
     let (mut entities, mut windows) = (Vec::new(), Vec::new());
     let mut start = 0;
     while start < panes.numbers.len() {
@@ -185,15 +204,22 @@ fn windows_of(panes: &Panes, shape: Shape) -> (Vec<Entity>, Vec<WindowRow>) {
             end += 1;
         }
         let first_window = windows.len();
-        entity_windows(&panes.numbers[start..end], start, entities.len() as u32, shape, &mut windows);
+        entity_windows(&panes.numbers[start..end], (start, entities.len() as u32), shape, &mut windows, look)?;
         entities.push(Entity { panes: start..end, windows: first_window..windows.len() });
         start = end;
     }
-    (entities, windows)
+    look(windows.len())?;
+    Ok((entities, windows))
 }
 
 /// The windows of one entity's panes, whose rows begin at `base`.
-fn entity_windows(numbers: &[i64], base: usize, entity: u32, shape: Shape, windows: &mut Vec<WindowRow>) {
+fn entity_windows(
+    numbers: &[i64],
+    (base, entity): (usize, u32),
+    shape: Shape,
+    windows: &mut Vec<WindowRow>,
+    look: Look<'_>,
+) -> Result<(), PipelineError> {
     // The panes low..high are those in the window.
     let (mut low, mut high) = (0, 0);
     let mut number = shape.first(numbers[0]);
@@ -202,7 +228,7 @@ fn entity_windows(numbers: &[i64], base: usize, entity: u32, shape: Shape, windo
         while low < numbers.len() && numbers[low] < start {
             low += 1;
         }
-        let Some(next) = numbers.get(low) else { return };
+        let Some(next) = numbers.get(low) else { return Ok(()) };
         while high < numbers.len() && numbers[high] < start + shape.span {
             high += 1;
         }
@@ -218,6 +244,9 @@ fn entity_windows(numbers: &[i64], base: usize, entity: u32, shape: Shape, windo
             suffix: (shape.block(*next) == block).then_some((base + low) as u32),
             prefix: (shape.block(last) > block).then_some((base + high - 1) as u32),
         });
+        if windows.len().is_multiple_of(WINDOWS_PER_LOOK) {
+            look(windows.len())?;
+        }
         number += 1;
     }
 }

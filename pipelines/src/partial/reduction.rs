@@ -313,11 +313,33 @@ impl Reduction {
 
     /// Reduces one frame.
     pub fn reduce(&self, frame: &DataFrame) -> Result<Reduced, PipelineError> {
+        self.reduce_in_stretches(frame, usize::MAX, |_| Ok(()))
+    }
+
+    /// Reduces one frame, `rows` rows at a time; before each stretch, `look` is told how much memory the groups take and says
+    /// whether to go on.
+    pub(crate) fn reduce_in_stretches(
+        &self,
+        frame: &DataFrame,
+        rows: usize,
+        mut look: impl FnMut(usize) -> Result<(), PipelineError>,
+    ) -> Result<Reduced, PipelineError> {
         let mut reducing = Reducing::new(&self.plan);
-        let pushed = reducing.push(frame)?;
-        if !pushed.failures.is_empty() {
-            return Ok(Reduced::Failed(pushed.failures));
+        let mut failed = Vec::new();
+        let stretches = frame.height().div_ceil(rows).max(1);
+        for start in (0..stretches).map(|stretch| stretch * rows) {
+            look(reducing.memory_bytes())?;
+            let pushed = match stretches {
+                1 => reducing.push(frame)?,
+                _ => reducing.push(&frame.slice(start as i64, rows))?,
+            };
+            failed.extend(pushed.failures.into_iter().map(|f| RowFailure { row: f.row + start as u32, ..f }));
         }
+        if !failed.is_empty() {
+            return Ok(Reduced::Failed(failed));
+        }
+        // Sorting the groups takes as much again.
+        look(reducing.memory_bytes().saturating_mul(2))?;
         let mut tables = reducing.finish();
         one_row_of_nothing(&self.plan, &mut tables);
         let height = tables[0].keys.len();

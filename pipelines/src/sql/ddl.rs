@@ -8,6 +8,7 @@ use sqlparser::{
 };
 
 use super::{
+    bounds::{COLUMNS_MAX, check_table_name},
     diagnostic::{Mistake, Planned, all, both},
     name::{did_you_mean, fold, simple},
     option::{Given, given},
@@ -88,6 +89,7 @@ const DEFAULT_MAX_AHEAD_MICROS: i64 = 3_600_000_000;
 pub(crate) fn source(create: &ast::CreateTable) -> Planned<Source> {
     let name = simple(&create.name)?;
     let span = create.name.span();
+    check_table_name(&name, span)?;
     let ((), (schema, options)) =
         both(plain(create), both(schema(create, span), given(&create.table_options, OPTIONS, "a table")))?;
     let mut source = Source {
@@ -149,6 +151,13 @@ fn schema(create: &ast::CreateTable, span: Span) -> Planned<Schema> {
     if create.columns.is_empty() {
         return Err(Mistake::new(span, "a table has at least one column")
             .help("write CREATE TABLE name (ts TIMESTAMP NOT NULL, amount DECIMAL(12,2))"));
+    }
+    if create.columns.len() > COLUMNS_MAX {
+        return Err(Mistake::new(
+            span,
+            format!("the table has {} columns; {COLUMNS_MAX} are possible", create.columns.len()),
+        )
+        .help("keep what is seldom asked for in a JSON column"));
     }
     let mut seen = BTreeSet::new();
     let fields = all(create.columns.iter().map(|column| {

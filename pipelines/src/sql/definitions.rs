@@ -12,7 +12,9 @@ use sqlparser::{
 };
 
 use super::{
-    SqlFile, core, ddl,
+    SqlFile,
+    bounds::{DEFINITIONS_MAX, PARTITIONS_MAX, check_view_name, folded},
+    core, ddl,
     diagnostic::{Mistake, Planned, Text},
     fingerprint,
     name::{fold, simple},
@@ -50,7 +52,13 @@ fn plan_all(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagn
         files.iter().enumerate().flat_map(|(i, f)| parse(&f.text).into_iter().map(move |p| (i, p))).collect();
     let mut planning = Planning::new(registry, &texts);
     let mut definitions = Vec::new();
-    let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    // By what file systems and readers can tell apart.
+    let mut names: BTreeMap<String, (&str, String)> = BTreeMap::new();
+    if let Some((file, _)) = parsed.get(DEFINITIONS_MAX) {
+        let message = format!("there are {} statements; {DEFINITIONS_MAX} are possible", parsed.len());
+        planning.report(*Mistake::new(Span::empty(), message), *file, Span::empty());
+        return planning.finish();
+    }
     for (file, parsed) in &parsed {
         let Parsed { statement, span } = match parsed {
             Ok(parsed) => parsed,
@@ -61,14 +69,24 @@ fn plan_all(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagn
         };
         match name_of(statement, *span) {
             Err(mistake) => planning.report(*mistake, *file, *span),
-            Ok((name, name_span)) => match names.get(&name) {
-                Some(other) => {
+            Ok((name, name_span)) => match names.get(&folded(&name)) {
+                Some((other, first)) if *first == name => {
                     let mistake = Mistake::new(name_span, format!("`{name}` is defined twice")).label("again");
                     let place = format!("the first definition is in {other}; tables and views share one namespace");
                     planning.report(*mistake.help(place), *file, *span);
                 }
+                Some((other, first)) => {
+                    let message =
+                        format!("`{name}` and `{first}` differ only in case or in how characters are written");
+                    let place = format!("the other one is in {other}; not every file system tells the two apart");
+                    planning.report(
+                        *Mistake::new(name_span, message).label("nearly the same").help(place),
+                        *file,
+                        *span,
+                    );
+                }
                 None => {
-                    names.insert(name.clone(), texts[*file].name);
+                    names.insert(folded(&name), (texts[*file].name, name.clone()));
                     definitions.push(Definition { name, statement, span: *span, file: *file });
                 }
             },
@@ -82,7 +100,11 @@ fn plan_all(files: &[SqlFile], registry: &Registry) -> Result<Catalog, Vec<Diagn
 fn name_of(statement: &Statement, span: Span) -> Planned<(String, Span)> {
     match statement {
         Statement::CreateTable(create) => Ok((simple(&create.name)?, create.name.span())),
-        Statement::CreateView(create) => Ok((simple(&create.name)?, create.name.span())),
+        Statement::CreateView(create) => {
+            let name = simple(&create.name)?;
+            check_view_name(&name, create.name.span())?;
+            Ok((name, create.name.span()))
+        }
         other => {
             let text = other.to_string();
             let verb: String = text.split_whitespace().take(1).collect();
@@ -129,10 +151,16 @@ impl<'a> Planning<'a> {
     }
 
     fn run(&mut self, definitions: &[Definition<'_>]) {
+        let mut partitions = 0;
         for definition in definitions {
             if let Statement::CreateTable(create) = definition.statement {
                 match ddl::source(create) {
+                    Ok(source) if partitions + u64::from(source.partitions) > PARTITIONS_MAX => {
+                        let message = format!("the tables have more than {PARTITIONS_MAX} partitions in all");
+                        self.fail(definition, *Mistake::new(create.name.span(), message).label("too many"));
+                    }
                     Ok(source) => {
+                        partitions += u64::from(source.partitions);
                         self.catalog.sources.insert(source.name.clone(), Arc::new(source));
                     }
                     Err(mistake) => self.fail(definition, *mistake),

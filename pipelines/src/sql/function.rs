@@ -15,7 +15,7 @@ use super::{
     operator, ranking,
 };
 use crate::{
-    expr::{Expr, Function},
+    expr::{Expr, Function, kernels::pattern},
     types::{DataType, Value},
 };
 
@@ -333,7 +333,7 @@ pub(crate) fn rounding(function: Function, typed: &Typed, span: Span) -> Planned
 
 /// A regular expression that compiles.
 pub(crate) fn check_pattern(pattern: &str, span: Span) -> Planned<regex::Regex> {
-    regex::Regex::new(pattern).map_err(|error| {
+    pattern::regex(pattern).map_err(|error| {
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         Mistake::new(span, format!("not a regular expression: {reason}"))

@@ -1,6 +1,7 @@
 //! Definitions and queries in SQL: parsed by `sqlparser`, planned into the typed plan of this crate.
 
 mod aggregate;
+mod bounds;
 mod builtin;
 mod coerce;
 mod core;
@@ -28,6 +29,7 @@ mod select;
 mod tail;
 mod window;
 
+pub use bounds::{TEXT_BYTES_MAX, is_deceptive};
 pub(crate) use definitions::{plan as plan_definitions, plan_query};
 pub use diagnostic::render;
 

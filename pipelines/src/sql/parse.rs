@@ -9,12 +9,13 @@ use sqlparser::{
     tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
 };
 
-use super::diagnostic::{Mistake, Planned};
+use super::{
+    bounds::{PATTERNS_MAX, check_text, check_tokens, has_pattern},
+    diagnostic::{Mistake, Planned},
+};
 
 /// Operators nested deeper than this are refused: everything downstream recurses over expressions.
 const MAX_DEPTH: usize = 128;
-/// A statement's tokens at most (the parser builds chains of operators without counting their depth).
-const MAX_TOKENS: usize = 20_000;
 
 /// A parsed statement and its place.
 pub(crate) struct Parsed {
@@ -24,6 +25,9 @@ pub(crate) struct Parsed {
 
 /// All statements of a text, each with its mistake.
 pub(crate) fn parse(text: &str) -> Vec<Planned<Parsed>> {
+    if let Err(mistake) = check_text(text) {
+        return vec![Err(mistake)];
+    }
     let dialect = PostgreSqlDialect {};
     let tokens = match Tokenizer::new(&dialect, text).tokenize_with_location() {
         Ok(tokens) => tokens,
@@ -34,20 +38,21 @@ pub(crate) fn parse(text: &str) -> Vec<Planned<Parsed>> {
     };
     tokens
         .split(|t| t.token == Token::SemiColon)
-        .map(|statement| {
-            statement.iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).cloned().collect()
-        })
-        .filter(|statement: &Vec<_>| !statement.is_empty())
+        .filter(|statement| statement.iter().any(|t| says_something(&t.token)))
         .map(|statement| parse_statement(&dialect, statement))
         .collect()
 }
 
-fn parse_statement(dialect: &PostgreSqlDialect, tokens: Vec<TokenWithSpan>) -> Planned<Parsed> {
-    let span = tokens.first().map_or(Span::empty(), |t| t.span).union(&tokens.last().map_or(Span::empty(), |t| t.span));
-    if tokens.len() > MAX_TOKENS {
-        return Err(Mistake::new(span, format!("the statement has more than {MAX_TOKENS} words and signs"))
-            .help("split it into several views"));
-    }
+fn says_something(token: &Token) -> bool {
+    !matches!(token, Token::Whitespace(_) | Token::EOF)
+}
+
+fn parse_statement(dialect: &PostgreSqlDialect, all: &[TokenWithSpan]) -> Planned<Parsed> {
+    let mut said = all.iter().filter(|t| says_something(&t.token)).map(|t| t.span);
+    let first = said.next().unwrap_or(Span::empty());
+    let span = first.union(&said.next_back().unwrap_or(first));
+    check_tokens(all, span)?;
+    let tokens = all.iter().filter(|t| says_something(&t.token)).cloned().collect();
     let mut parser = Parser::new(dialect).with_tokens_with_locations(without_table_keyword(tokens));
     let statement = parser.parse_statement().map_err(|error| parser_mistake(&error, span))?;
     let rest = parser.peek_token();
@@ -56,10 +61,16 @@ fn parse_statement(dialect: &PostgreSqlDialect, tokens: Vec<TokenWithSpan>) -> P
             .label("not expected here")
             .help("a comma before it, or `;` between statements, may be missing"));
     }
-    let mut depth = Depth::default();
-    if statement.visit(&mut depth).is_break() {
-        return Err(Mistake::new(span, format!("more than {MAX_DEPTH} operators are nested or in one chain"))
-            .help("write long chains of OR as IN (…), or split them over several views"));
+    match statement.visit(&mut Depth::default()) {
+        ControlFlow::Continue(()) => {}
+        ControlFlow::Break(TooMany::Levels) => {
+            return Err(Mistake::new(span, format!("more than {MAX_DEPTH} operators are nested or in one chain"))
+                .help("write long chains of OR as IN (…), or split them over several views"));
+        }
+        ControlFlow::Break(TooMany::Patterns) => {
+            return Err(Mistake::new(span, format!("the statement has more than {PATTERNS_MAX} regular expressions"))
+                .help("join alternatives as 'a|b', or split them over several views"));
+        }
     }
     Ok(Parsed { statement, span })
 }
@@ -122,31 +133,42 @@ fn decapitalise(text: &str) -> String {
     }
 }
 
-/// Stops at the first expression or chain of `UNION` that is too deep.
+/// Why a statement is refused.
+enum TooMany {
+    Levels,
+    Patterns,
+}
+
+/// Stops at the first expression or chain of `UNION` that is too deep, and at one regular expression too many.
 #[derive(Default)]
 struct Depth {
     now: usize,
+    patterns: usize,
 }
 
 impl Visitor for Depth {
-    type Break = ();
+    type Break = TooMany;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<TooMany> {
         let mut body = &*query.body;
         let mut chain = 0;
         while let SetExpr::SetOperation { left, .. } = body {
             body = left;
             chain += 1;
         }
-        if chain > MAX_DEPTH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if chain > MAX_DEPTH { ControlFlow::Break(TooMany::Levels) } else { ControlFlow::Continue(()) }
     }
 
-    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<TooMany> {
         self.now += 1;
-        if self.now > MAX_DEPTH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.patterns += usize::from(has_pattern(expr));
+        if self.now > MAX_DEPTH {
+            return ControlFlow::Break(TooMany::Levels);
+        }
+        if self.patterns > PATTERNS_MAX { ControlFlow::Break(TooMany::Patterns) } else { ControlFlow::Continue(()) }
     }
 
-    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<TooMany> {
         self.now -= 1;
         ControlFlow::Continue(())
     }

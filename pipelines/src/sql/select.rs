@@ -9,6 +9,7 @@ use sqlparser::{
 
 use super::{
     aggregate,
+    bounds::COLUMNS_MAX,
     coerce::Typed,
     diagnostic::{Mistake, Planned, all},
     expression::Context,
@@ -62,7 +63,17 @@ impl<'a> Item<'a> {
 /// The list of a `SELECT`, each column under a name of its own.
 pub(crate) fn items<'a>(select: &'a ast::Select, scope: &Scope) -> Planned<Vec<Item<'a>>> {
     let mut items = Vec::new();
-    for item in all(select.projection.iter().map(|item| expand(item, scope)))? {
+    let mut count = 0;
+    let expanded = select.projection.iter().map(|item| {
+        let columns = expand(item, scope)?;
+        count += columns.len();
+        if count > COLUMNS_MAX {
+            let span = select.select_token.0.span;
+            return Err(Mistake::new(span, format!("the SELECT list has more than {COLUMNS_MAX} columns")));
+        }
+        Ok(columns)
+    });
+    for item in all(expanded)? {
         items.extend(item);
     }
     if items.is_empty() {

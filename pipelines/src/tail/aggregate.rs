@@ -2,7 +2,10 @@
 
 use polars::prelude::DataFrame;
 
-use super::evaluate::failure;
+use super::{
+    budget::{Budget, ROWS_AT_ONCE},
+    evaluate::failure,
+};
 use crate::{
     aggregate::AggregateCall,
     error::{Failure, PipelineError},
@@ -32,8 +35,13 @@ impl Grouping {
     }
 
     /// One row per group.
-    pub(super) fn execute(&self, frame: &DataFrame) -> Result<DataFrame, PipelineError> {
-        let mut failed = match self.reduction.reduce(frame)? {
+    pub(super) fn execute(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
+        let mut taken = budget.take(0)?;
+        let reduced = self.reduction.reduce_in_stretches(frame, ROWS_AT_ONCE, |bytes| {
+            budget.check()?;
+            taken.grow_to(bytes as u64)
+        })?;
+        let mut failed = match reduced {
             Reduced::Rows(rows) => return Ok(rows),
             Reduced::Failed(failed) => failed,
         };

@@ -2,10 +2,11 @@
 
 use polars::prelude::{BooleanChunked, Column, DataFrame, IdxCa, IdxSize, PlSmallStr};
 
+use super::budget::{Budget, ROWS_AT_ONCE, Taken, column_bytes};
 use crate::{
     canonical::encode_rows,
     error::{Failure, PipelineError},
-    expr::{CompiledExpr, Expr},
+    expr::{CompiledExpr, Expr, allowance},
     registry::Registry,
     rows::describe_row,
     types::Schema,
@@ -32,22 +33,51 @@ impl Exprs {
     }
 
     /// One column per expression, under its name. The first expression with a failure decides the error.
-    pub(super) fn columns(&self, frame: &DataFrame) -> Result<Vec<Column>, PipelineError> {
-        self.outputs
-            .iter()
-            .map(|(name, expr)| {
-                let evaluated = expr.evaluate(frame)?;
-                if !evaluated.failures.is_empty() {
-                    return Err(failure(name, frame, &self.input, &evaluated.failures)?);
+    pub(super) fn columns(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<Vec<Column>, PipelineError> {
+        let mut taken = budget.take(0)?;
+        self.outputs.iter().map(|(name, expr)| self.column(name, expr, frame, (budget, &mut taken))).collect()
+    }
+
+    /// The column of one expression, made of stretches of rows.
+    fn column(
+        &self,
+        name: &PlSmallStr,
+        expr: &CompiledExpr,
+        frame: &DataFrame,
+        (budget, taken): (&Budget<'_>, &mut Taken<'_>),
+    ) -> Result<Column, PipelineError> {
+        let mut whole: Option<Column> = None;
+        let mut failures: Vec<(u32, Failure)> = Vec::new();
+        let stretches = frame.height().div_ceil(ROWS_AT_ONCE).max(1);
+        for start in (0..stretches).map(|stretch| stretch * ROWS_AT_ONCE) {
+            budget.check()?;
+            let rows = if stretches == 1 { frame.clone() } else { frame.slice(start as i64, ROWS_AT_ONCE) };
+            let (evaluated, enough) = allowance::within(budget.left(), || expr.evaluate(&rows));
+            let evaluated = evaluated?;
+            if !enough {
+                // Takes what there is, and more.
+                taken.grow(budget.left().saturating_add(1))?;
+            }
+            failures.extend(evaluated.failures.iter().map(|(row, failure)| (row + start as u32, *failure)));
+            taken.grow(column_bytes(&evaluated.column))?;
+            match &mut whole {
+                Some(whole) => {
+                    whole.append(&evaluated.column)?;
                 }
-                Ok(evaluated.column.with_name(name.clone()))
-            })
-            .collect()
+                None => whole = Some(evaluated.column),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(failure(name, frame, &self.input, &failures)?);
+        }
+        let column = whole.unwrap_or_default();
+        let column = if stretches == 1 { column } else { column.rechunk() };
+        Ok(column.with_name(name.clone()))
     }
 
     /// The only expression's value, a condition.
-    pub(super) fn condition(&self, frame: &DataFrame) -> Result<BooleanChunked, PipelineError> {
-        let columns = self.columns(frame)?;
+    pub(super) fn condition(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<BooleanChunked, PipelineError> {
+        let columns = self.columns(frame, budget)?;
         Ok(columns[0].bool()?.clone())
     }
 }

@@ -13,6 +13,7 @@ use polars::prelude::{DataFrame, IdxCa, IdxSize};
 use super::{
     Rel,
     aggregate::Grouping,
+    budget::{Budget, Held, frame_bytes},
     conform::conform,
     evaluate::Exprs,
     join::Join,
@@ -60,12 +61,26 @@ impl TailPlan {
         &self.schema
     }
 
-    /// Runs it: in the order asked for, otherwise in canonical order.
+    /// Runs it: in the order asked for, otherwise in canonical order. Takes what it likes.
     pub fn execute(&self, relations: &dyn Relations) -> Result<DataFrame, PipelineError> {
-        let mut frame = conform(self.root.execute(relations)?, &self.schema)?;
+        self.execute_within(relations, &Budget::unlimited())
+    }
+
+    /// Runs it, and ends it with [`PipelineError::Exceeded`] where it would take more than the budget.
+    pub fn execute_within(&self, relations: &dyn Relations, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
+        let held = self.root.execute(Run { relations, budget })?;
+        budget.check_rows(held.frame.height())?;
+        let mut frame = conform(held.frame, &self.schema)?;
         frame.rechunk_mut();
         Ok(frame)
     }
+}
+
+/// What a run has: where rows are, and what it may take.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    relations: &'a dyn Relations,
+    budget: &'a Budget<'a>,
 }
 
 #[derive(Clone, Debug)]
@@ -170,44 +185,60 @@ impl Node {
         }
     }
 
-    fn execute(&self, relations: &dyn Relations) -> Result<DataFrame, PipelineError> {
-        match self {
+    fn execute<'a>(&self, run: Run<'a>) -> Result<Held<'a>, PipelineError> {
+        let budget = run.budget;
+        budget.check()?;
+        let frame = match self {
             Node::Scan { view, keys, schema } => {
-                conform(relations.scan(view, keys).map_err(PipelineError::Relation)?, schema)
+                conform(run.relations.scan(view, keys).map_err(PipelineError::Relation)?, schema)?
             }
-            Node::Values { rows, schema } => values(rows, schema),
+            Node::Values { rows, schema } => values(rows, schema, budget)?,
             Node::Filter { input, predicate } => {
-                let frame = input.execute(relations)?;
-                Ok(frame.filter(&predicate.condition(&frame)?)?)
+                let input = input.execute(run)?;
+                input.frame.filter(&predicate.condition(&input.frame, budget)?)?
             }
             Node::Project { input, exprs } => {
-                let frame = input.execute(relations)?;
-                Ok(DataFrame::new(frame.height(), exprs.columns(&frame)?)?)
+                let input = input.execute(run)?;
+                DataFrame::new(input.frame.height(), exprs.columns(&input.frame, budget)?)?
             }
-            Node::Aggregate { input, grouping } => grouping.execute(&input.execute(relations)?),
-            Node::Join { left, right, join } => join.execute(&left.execute(relations)?, &right.execute(relations)?),
+            Node::Aggregate { input, grouping } => grouping.execute(&input.execute(run)?.frame, budget)?,
+            Node::Join { left, right, join } => {
+                let (left, right) = (left.execute(run)?, right.execute(run)?);
+                join.execute(&left.frame, &right.frame, budget)?
+            }
             Node::Window { input, rankings } => {
-                let mut frame = input.execute(relations)?;
-                let columns = rankings.iter().map(|r| r.column(&frame)).collect::<Result<Vec<_>, PipelineError>>()?;
-                frame.hstack_mut(&columns)?;
-                Ok(frame)
+                let input = input.execute(run)?;
+                let columns = rankings.iter().map(|ranking| ranking.column(&input.frame, budget));
+                input.frame.hstack(&columns.collect::<Result<Vec<_>, PipelineError>>()?)?
             }
-            Node::Sort { input, keys, top } => sort::sort(&input.execute(relations)?, keys, *top),
-            Node::Canonical(input) => sort_canonical(input.execute(relations)?),
+            Node::Sort { input, keys, top } => sort::sort(&input.execute(run)?.frame, keys, *top, budget)?,
+            Node::Canonical(input) => {
+                let input = input.execute(run)?;
+                let _taken = budget.take_encoded(&input.frame)?;
+                sort_canonical(input.frame.clone())?
+            }
             Node::Limit { input, offset, limit } => {
-                let frame = input.execute(relations)?;
+                let frame = input.execute(run)?.frame;
                 let offset = (*offset).min(frame.height());
-                Ok(frame.slice(offset as i64, (*limit).min(frame.height() - offset)))
+                frame.slice(offset as i64, (*limit).min(frame.height() - offset))
             }
-            Node::Distinct(input) => distinct(&input.execute(relations)?),
+            Node::Distinct(input) => {
+                let input = input.execute(run)?;
+                let _taken = budget.take_encoded(&input.frame)?;
+                distinct(&input.frame)?
+            }
             Node::Union { inputs, schema } => {
                 let mut all = schema.to_empty_frame();
+                let mut taken = budget.take(0)?;
                 for input in inputs {
-                    all.vstack_mut_owned(conform(input.execute(relations)?, schema)?)?;
+                    let input = input.execute(run)?;
+                    taken.grow(frame_bytes(&input.frame))?;
+                    all.vstack_mut_owned(conform(input.frame, schema)?)?;
                 }
-                Ok(all)
+                all
             }
-        }
+        };
+        budget.hold(frame)
     }
 }
 
@@ -215,11 +246,11 @@ fn project(exprs: &[Expr], output: &Schema, input: &Schema, registry: &Registry)
     Exprs::compile(output.fields.iter().map(|f| f.name.as_str()).zip(exprs), input, registry)
 }
 
-fn values(rows: &[Exprs], schema: &Schema) -> Result<DataFrame, PipelineError> {
+fn values(rows: &[Exprs], schema: &Schema, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
     let mut all = schema.to_empty_frame();
     let unit = DataFrame::new(1, Vec::new())?;
     for row in rows {
-        all.vstack_mut_owned(conform(DataFrame::new(1, row.columns(&unit)?)?, schema)?)?;
+        all.vstack_mut_owned(conform(DataFrame::new(1, row.columns(&unit, budget)?)?, schema)?)?;
     }
     Ok(all)
 }

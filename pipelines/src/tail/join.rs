@@ -4,15 +4,21 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn as _, NewChunkedArray as _};
 
-use super::{JoinKind, evaluate::Exprs};
+use super::{
+    JoinKind,
+    budget::{Budget, Taken, frame_bytes},
+    evaluate::Exprs,
+};
 use crate::{
     canonical::encode_columns, error::PipelineError, expr::Expr, key::EncodedKeys, registry::Registry, types::Schema,
 };
 
-/// Pairs that are gathered at once before a residual condition thins them out.
+/// Pairs that are gathered, and thinned out by a residual condition, at once.
 const PAIRS_AT_ONCE: usize = 1 << 18;
-/// A join with more result rows than this is refused.
-const ROWS_MAX: usize = 200_000_000;
+/// Pairs between two looks at the budget, if none is gathered.
+const PAIRS_PER_LOOK: usize = 1 << 12;
+/// A join with more result rows than this is refused: rows are numbered with 32 bits.
+const ROWS_MAX: usize = 1_000_000_000;
 /// End of a chain of rows with one key.
 const NONE: IdxSize = IdxSize::MAX;
 
@@ -49,10 +55,16 @@ impl Join {
         })
     }
 
-    pub(super) fn execute(&self, left: &DataFrame, right: &DataFrame) -> Result<DataFrame, PipelineError> {
-        let (left_keys, right_keys) = (Keys::new(&self.left, left)?, Keys::new(&self.right, right)?);
+    pub(super) fn execute(
+        &self,
+        left: &DataFrame,
+        right: &DataFrame,
+        budget: &Budget<'_>,
+    ) -> Result<DataFrame, PipelineError> {
+        let _taken = (budget.take_encoded(left)?, budget.take_encoded(right)?);
+        let (left_keys, right_keys) = (Keys::new(&self.left, left, budget)?, Keys::new(&self.right, right, budget)?);
         let table = Table::new(&right_keys, right.height());
-        let mut pairs = Pairs { join: self, left, right, lefts: Vec::new(), rights: Vec::new(), done: None };
+        let mut pairs = Pairs::new(self, left, right, budget)?;
         let mut right_matched = vec![false; if self.keeps_right() { right.height() } else { 0 }];
         for row in 0..left.height() {
             let mut found = if left_keys.is_null(row) { NONE } else { table.first(left_keys.encoded.get(row)) };
@@ -89,8 +101,8 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(exprs: &Exprs, frame: &DataFrame) -> Result<Keys, PipelineError> {
-        let columns = exprs.columns(frame)?;
+    fn new(exprs: &Exprs, frame: &DataFrame, budget: &Budget<'_>) -> Result<Keys, PipelineError> {
+        let columns = exprs.columns(frame, budget)?;
         let encoded = encode_columns(&columns, frame.height())?;
         let any_null = columns.iter().any(|c| c.null_count() > 0);
         let columns = columns.iter().map(|c| c.is_null().into_column()).collect();
@@ -133,13 +145,31 @@ struct Pairs<'a> {
     lefts: Vec<Option<IdxSize>>,
     rights: Vec<Option<IdxSize>>,
     done: Option<DataFrame>,
+    budget: &'a Budget<'a>,
+    taken: Taken<'a>,
+    /// How many pairs are gathered at once: fewer where rows are wide.
+    at_once: usize,
 }
 
-impl Pairs<'_> {
+impl<'a> Pairs<'a> {
+    fn new(
+        join: &'a Join,
+        left: &'a DataFrame,
+        right: &'a DataFrame,
+        budget: &'a Budget<'a>,
+    ) -> Result<Pairs<'a>, PipelineError> {
+        // Whatever the widest rows are, a block of average ones takes a small part of the budget.
+        let width = |frame: &DataFrame| frame_bytes(frame) / (frame.height().max(1) as u64);
+        let fitting = budget.left() / 16 / (width(left) + width(right) + 16);
+        let at_once = usize::try_from(fitting).unwrap_or(PAIRS_AT_ONCE).clamp(PAIRS_PER_LOOK, PAIRS_AT_ONCE);
+        let taken = budget.take(0)?;
+        Ok(Pairs { join, left, right, lefts: Vec::new(), rights: Vec::new(), done: None, budget, taken, at_once })
+    }
+
     fn push(&mut self, left: Option<IdxSize>, right: Option<IdxSize>) -> Result<(), PipelineError> {
         self.lefts.push(left);
         self.rights.push(right);
-        if self.join.residual.is_some() && self.lefts.len() == PAIRS_AT_ONCE {
+        if self.lefts.len() == self.at_once {
             self.gather()?;
         }
         if self.lefts.len() + self.done.as_ref().map_or(0, DataFrame::height) > ROWS_MAX {
@@ -151,6 +181,7 @@ impl Pairs<'_> {
     }
 
     fn gather(&mut self) -> Result<(), PipelineError> {
+        self.budget.check()?;
         let lefts = IdxCa::from_iter_options("left".into(), self.lefts.drain(..));
         let rights = IdxCa::from_iter_options("right".into(), self.rights.drain(..));
         let height = lefts.len();
@@ -163,9 +194,12 @@ impl Pairs<'_> {
             .map(|(column, field)| column.clone().with_name(field.name.as_str().into()))
             .collect();
         let mut frame = DataFrame::new(height, columns)?;
+        let block = self.budget.take(frame_bytes(&frame))?;
         if let Some(residual) = &self.join.residual {
-            frame = frame.filter(&residual.condition(&frame)?)?;
+            frame = frame.filter(&residual.condition(&frame, self.budget)?)?;
         }
+        drop(block);
+        self.taken.grow(frame_bytes(&frame))?;
         match &mut self.done {
             Some(done) => {
                 done.vstack_mut_owned(frame)?;
@@ -176,7 +210,12 @@ impl Pairs<'_> {
     }
 
     fn finish(mut self) -> Result<DataFrame, PipelineError> {
+        let blocks = self.done.is_some();
         self.gather()?;
-        Ok(self.done.unwrap_or_else(|| self.join.schema.to_empty_frame()))
+        let mut done = self.done.unwrap_or_else(|| self.join.schema.to_empty_frame());
+        if blocks {
+            done.rechunk_mut();
+        }
+        Ok(done)
     }
 }

@@ -1,6 +1,7 @@
 //! Derived tails: what runs on finished, merged rows at query time.
 
 mod aggregate;
+mod budget;
 mod conform;
 mod evaluate;
 mod execute;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{aggregate::AggregateCall, expr::Expr, key::KeyFilter, types::Schema};
 
+pub use budget::{Budget, Exceeded, Taken, frame_bytes};
 pub use execute::{BoxError, Relations, TailPlan};
 
 /// A relational plan over the finished rows of materialized views' cores. Every node's `schema` is that of its output.

@@ -2,7 +2,7 @@
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize};
 
-use super::{SortKey, evaluate::Exprs};
+use super::{SortKey, budget::Budget, evaluate::Exprs};
 use crate::{
     canonical::{encode_columns, encode_rows},
     error::PipelineError,
@@ -36,8 +36,8 @@ impl SortKeys {
     }
 
     /// For each row the bytes whose order is the order asked for.
-    pub(super) fn encode(&self, frame: &DataFrame) -> Result<OrderBytes, PipelineError> {
-        let columns = self.exprs.columns(frame)?;
+    pub(super) fn encode(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<OrderBytes, PipelineError> {
+        let columns = self.exprs.columns(frame, budget)?;
         let mut bytes = OrderBytes::default();
         let encoded = columns
             .iter()
@@ -76,8 +76,16 @@ impl OrderBytes {
 }
 
 /// The first `top` rows (all if `None`) in the order of `keys`; ties in canonical order of the whole row.
-pub(super) fn sort(frame: &DataFrame, keys: &SortKeys, top: Option<usize>) -> Result<DataFrame, PipelineError> {
-    let order_bytes = keys.encode(frame)?;
+pub(super) fn sort(
+    frame: &DataFrame,
+    keys: &SortKeys,
+    top: Option<usize>,
+    budget: &Budget<'_>,
+) -> Result<DataFrame, PipelineError> {
+    // The keys, and the whole rows for ties.
+    let _taken = (budget.take_encoded(frame)?, budget.take_encoded(frame)?);
+    let order_bytes = keys.encode(frame, budget)?;
+    budget.check()?;
     let rows = encode_rows(frame)?;
     let compare = |a: &IdxSize, b: &IdxSize| {
         let (a, b) = (*a as usize, *b as usize);

@@ -6,6 +6,7 @@ use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, Int64Chunked, IntoColum
 
 use super::{
     RankFunction, WindowFunction,
+    budget::Budget,
     evaluate::Exprs,
     sort::{OrderBytes, SortKeys},
 };
@@ -71,9 +72,11 @@ impl Ranking {
     }
 
     /// The function's column, in the frame's row order.
-    pub(super) fn column(&self, frame: &DataFrame) -> Result<Column, PipelineError> {
-        let partitions = encode_columns(&self.partition_by.columns(frame)?, frame.height())?;
-        let orders = self.order_by.encode(frame)?;
+    pub(super) fn column(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<Column, PipelineError> {
+        let _taken = (budget.take_encoded(frame)?, budget.take_encoded(frame)?);
+        let partitions = encode_columns(&self.partition_by.columns(frame, budget)?, frame.height())?;
+        let orders = self.order_by.encode(frame, budget)?;
+        budget.check()?;
         let rows = encode_rows(frame)?;
         let mut order: Vec<IdxSize> = (0..frame.height() as IdxSize).collect();
         order.sort_unstable_by(|a, b| {
@@ -84,7 +87,8 @@ impl Ranking {
         });
         let ranges = runs(&order, &partitions);
         if let Kind::Shift { value, by } = &self.kind {
-            return self.shifted(frame, value, *by, &order, &ranges);
+            let values = value.columns(frame, budget)?;
+            return self.shifted(values, *by, &order, &ranges);
         }
         let mut ranks = vec![0i64; frame.height()];
         for range in ranges {
@@ -115,13 +119,12 @@ impl Ranking {
 
     fn shifted(
         &self,
-        frame: &DataFrame,
-        value: &Exprs,
+        values: Vec<Column>,
         by: i64,
         order: &[IdxSize],
         ranges: &[Range<usize>],
     ) -> Result<Column, PipelineError> {
-        let mut sources: Vec<Option<IdxSize>> = vec![None; frame.height()];
+        let mut sources: Vec<Option<IdxSize>> = vec![None; order.len()];
         for range in ranges {
             let partition = &order[range.clone()];
             for (index, row) in partition.iter().enumerate() {
@@ -129,9 +132,8 @@ impl Ranking {
                 sources[*row as usize] = source.and_then(|i| partition.get(i)).copied();
             }
         }
-        let values = value.columns(frame)?;
         let sources = IdxCa::from_iter_options("sources".into(), sources.into_iter());
-        let frame = DataFrame::new(frame.height(), values)?.take(&sources)?;
+        let frame = DataFrame::new(order.len(), values)?.take(&sources)?;
         Ok(frame.columns()[0].clone().with_name(self.name.as_str().into()))
     }
 }

@@ -2,16 +2,19 @@
 
 use polars::prelude as pl;
 use polars_arrow::array::MutableBooleanArray;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::{
-    error::PipelineError,
+    error::{Failure, PipelineError},
     expr::{
         Evaluated, Function,
-        lanes::{Lanes, rows, text_rows},
+        lanes::{Lanes, TEXT_BYTES_MAX, append, rows, text_rows},
     },
     types::DataType,
 };
+
+/// The largest compiled regular expression.
+const REGEX_BYTES_MAX: usize = 4 << 20;
 
 /// A prepared pattern function.
 pub(crate) enum Pattern {
@@ -66,7 +69,7 @@ impl Pattern {
             Pattern::Matches(regex) => matches(&|t| regex.is_match(t)),
             Pattern::Replace(regex, replacement) => text_rows(height, |i, out| {
                 let Some(text) = texts.get(i) else { return Ok(false) };
-                out.push_str(&regex.replace_all(text, replacement.as_str()));
+                replace_all(regex, text, replacement, out)?;
                 Ok(true)
             }),
             Pattern::Extract(regex, group) => text_rows(height, |i, out| {
@@ -85,8 +88,31 @@ impl Pattern {
     }
 }
 
+/// [`Regex::replace_all`], unless the result could become too long.
+fn replace_all(regex: &Regex, text: &str, replacement: &str, out: &mut String) -> Result<(), Failure> {
+    // A reference to a group gives a part of the match.
+    let references = replacement.bytes().filter(|byte| *byte == b'$').count();
+    let mut last = 0;
+    for captures in regex.captures_iter(text) {
+        let Some(found) = captures.get(0) else { continue };
+        append(out, &text[last..found.start()])?;
+        let longest = references.saturating_mul(found.len()).saturating_add(replacement.len());
+        if out.len().saturating_add(longest) > TEXT_BYTES_MAX {
+            return Err(Failure::TextTooLong);
+        }
+        captures.expand(replacement, out);
+        last = found.end();
+    }
+    append(out, &text[last..])
+}
+
+/// Compiles a regular expression; one that would take more than a few megabytes is refused.
+pub(crate) fn regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
+}
+
 fn compile(pattern: &str) -> Result<Regex, PipelineError> {
-    Regex::new(pattern).map_err(|e| PipelineError::Definition(format!("the regular expression '{pattern}': {e}")))
+    regex(pattern).map_err(|e| PipelineError::Definition(format!("the regular expression '{pattern}': {e}")))
 }
 
 /// Without an escape character no character escapes.
@@ -138,7 +164,7 @@ fn like(pattern: &str, escape: Option<char>, case_insensitive: bool) -> Result<P
         }
     }
     regex.push_str(r"\z");
-    Regex::new(&regex)
+    self::regex(&regex)
         .map(Pattern::Matches)
         .map_err(|e| PipelineError::Definition(format!("the LIKE pattern '{pattern}' is too large: {e}")))
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Failure, PipelineError},
     expr::{
         Evaluated, Function,
-        lanes::{Lanes, Numbers, integers, rows, text_rows},
+        lanes::{Lanes, Numbers, append, integers, rows, text_rows},
     },
     types::DataType,
 };
@@ -82,7 +82,7 @@ fn concat(arguments: &[pl::Column], height: usize) -> Result<Evaluated, Pipeline
     Ok(text_rows(height, |i, out| {
         for part in &parts {
             match part.get(i) {
-                Some(text) => out.push_str(text),
+                Some(text) => append(out, text)?,
                 None => return Ok(false),
             }
         }
@@ -145,11 +145,11 @@ fn replace(arguments: &[pl::Column], height: usize) -> Result<Evaluated, Pipelin
         }
         let mut last = 0;
         for (at, part) in text.match_indices(from) {
-            out.push_str(&text[last..at]);
-            out.push_str(to);
+            append(out, &text[last..at])?;
+            append(out, to)?;
             last = at + part.len();
         }
-        out.push_str(&text[last..]);
+        append(out, &text[last..])?;
         Ok(true)
     }))
 }

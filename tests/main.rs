@@ -6,6 +6,7 @@ mod support;
 
 mod command;
 mod crash;
+mod faults;
 mod flights;
 mod formats;
 mod hostile;

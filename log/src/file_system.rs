@@ -54,6 +54,9 @@ pub trait FileSystem: Debug + Send + Sync {
     /// Removes a file. Those who have it open keep it.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a directory that is empty.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Makes the names created in or removed from a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
@@ -95,6 +98,35 @@ pub trait FileHandle: Debug + Send + Sync {
 
     /// Gives the lock up.
     fn unlock(&self) -> io::Result<()>;
+
+    /// All of the file.
+    fn read_whole(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.bytes()? as usize];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.read_at(&mut bytes[filled..], filled as u64) {
+                Ok(0) => break,
+                Ok(got) => filled += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Writes all of `bytes` at byte `at`.
+    fn write_all_at(&self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write_at(bytes, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => (bytes, at) = (&bytes[written..], at + written as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Reads until `buffer` is full or the file ends; returns how much.
@@ -115,19 +147,6 @@ pub(crate) fn read_fully(file: &dyn FileHandle, buffer: &mut [u8], at: u64) -> i
 pub(crate) fn read_exact(file: &dyn FileHandle, buffer: &mut [u8], at: u64) -> io::Result<()> {
     let filled = read_fully(file, buffer, at)?;
     if filled == buffer.len() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-/// Writes all of `bytes` at byte `at`.
-pub(crate) fn write_all_at(file: &dyn FileHandle, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write_at(bytes, at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => (bytes, at) = (&bytes[written..], at + written as u64),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Writes all of the slices at the handle's place.
@@ -183,6 +202,10 @@ impl FileSystem for OperatingSystem {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

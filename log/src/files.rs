@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::file_system::{read_fully, write_all};
+use crate::file_system::write_all;
 use crate::{FileHandle, FileSystem, LogError, Offset, OpenMode, Result};
 
 /// Where the log's files are.
@@ -96,11 +96,7 @@ pub(crate) fn read(disk: &Disk, path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) if is_missing(&error) => return Ok(None),
         opened => opened.map_err(LogError::io("open", path))?,
     };
-    let size = file.bytes().map_err(LogError::io("look at", path))?;
-    let mut bytes = vec![0; size as usize];
-    let filled = read_fully(&*file, &mut bytes, 0).map_err(LogError::io("read", path))?;
-    bytes.truncate(filled);
-    Ok(Some(bytes))
+    file.read_whole().map_err(LogError::io("read", path)).map(Some)
 }
 
 fn is_missing(error: &io::Error) -> bool {

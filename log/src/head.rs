@@ -15,7 +15,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::file_system::{read_fully, write_all_at};
+use crate::file_system::read_fully;
 use crate::files::{Disk, OpenFile};
 use crate::format::{VERSION, u32_at, u64_at};
 use crate::{LogError, Offset, OpenMode, Result, files};
@@ -117,7 +117,7 @@ impl HeadFile {
     pub fn write(&mut self, durable: Offset) -> Result<()> {
         let at = self.next_slot * SLOT_STRIDE as u64;
         self.next_slot ^= 1;
-        write_all_at(&*self.file, &encode(durable), at).map_err(LogError::io("write", &self.path))
+        self.file.write_all_at(&encode(durable), at).map_err(LogError::io("write", &self.path))
     }
 
     pub fn sync(&self) -> Result<()> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::file_system::write_all_at;
 use crate::files::{Disk, OpenFile};
 use crate::{FileSystem, LogError, OpenMode, OperatingSystem, Result, files};
 
@@ -80,7 +79,7 @@ impl WriterLock {
         let json = serde_json::to_vec(&holder)
             .map_err(|error| LogError::Invalid { what: "the control socket's path", reason: error.to_string() })?;
         self.file.set_bytes(0).map_err(LogError::io("truncate", &self.path))?;
-        write_all_at(&*self.file, &json, 0).map_err(LogError::io("write", &self.path))
+        self.file.write_all_at(&json, 0).map_err(LogError::io("write", &self.path))
     }
 }
 

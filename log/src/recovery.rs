@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::file_log::Shared;
-use crate::file_system::{read_exact, read_fully, write_all_at};
+use crate::file_system::{read_exact, read_fully};
 use crate::files::Disk;
 use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::head::HeadFile;
@@ -172,9 +172,14 @@ fn check_sealed(
         let reason = format!("the segment ends with offset {}, but the next begins with {next}", index.end.offset);
         return Err(segment.damaged(index.end.at, &reason));
     }
-    index.save(disk, dir, base)?;
-    report.rebuilt.push(files::base_path(dir, base, files::INDEX));
-    report.rebuilt.push(files::base_path(dir, base, files::TIME_INDEX));
+    match index.save(disk, dir, base) {
+        Ok(()) => {
+            report.rebuilt.push(files::base_path(dir, base, files::INDEX));
+            report.rebuilt.push(files::base_path(dir, base, files::TIME_INDEX));
+        }
+        // On a full disk the log must open, so that what is old can be deleted.
+        Err(error) => tracing::warn!(%error, "could not write the index of a sealed segment; readers scan it instead"),
+    }
     Ok(index.times.map_or(i64::MIN, |(_, last)| last))
 }
 
@@ -285,7 +290,7 @@ fn set_aside(
     while at < place.at + bytes {
         torn.resize(WINDOW_BYTES.min(place.at + bytes - at) as usize, 0);
         let filled = read_fully(&*segment.file, &mut torn, at).map_err(LogError::io("read", &segment.path))?;
-        write_all_at(&*copy, &torn[..filled], at - place.at).map_err(LogError::io("write", &kept_in))?;
+        copy.write_all_at(&torn[..filled], at - place.at).map_err(LogError::io("write", &kept_in))?;
         at += filled.max(1) as u64;
     }
     copy.sync_all().map_err(LogError::io("fsync", &kept_in))?;
@@ -307,7 +312,7 @@ fn make_durable(segment: &Segment, durable: Offset, end: Place) -> Result<()> {
     while at < end.at {
         bytes.resize(WINDOW_BYTES.min(end.at - at) as usize, 0);
         read_exact(&*segment.file, &mut bytes, at).map_err(LogError::io("read", &segment.path))?;
-        write_all_at(&*segment.file, &bytes, at).map_err(LogError::io("write", &segment.path))?;
+        segment.file.write_all_at(&bytes, at).map_err(LogError::io("write", &segment.path))?;
         at += bytes.len() as u64;
     }
     segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))

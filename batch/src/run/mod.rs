@@ -129,7 +129,7 @@ impl Attempt<'_> {
             .thread_name(|i| format!("watershed-batch-{i}"))
             .build()
             .map_err(|error| BatchError::Threads(error.to_string()))?;
-        let scratch = Scratch::new(&run.options.scratch, &run.options.writer);
+        let scratch = Scratch::new(&run.options.files, &run.options.scratch, &run.options.writer);
 
         let scanning = Instant::now();
         let mut scanned = Scan::new(run, plan, &scratch, &self.folder(ARCHIVE)).run(&pool)?;

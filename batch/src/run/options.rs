@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use watershed_log::{Clock, EventLog};
+use watershed_log::{Clock, EventLog, FileSystem, OperatingSystem};
 use watershed_pipelines::{catalog::Catalog, registry::Registry};
 
 use crate::{
@@ -54,6 +54,8 @@ pub struct BatchOptions {
     pub threads: Option<usize>,
     /// Where sorted runs go; created when needed, and emptied of what dead runs left.
     pub scratch: PathBuf,
+    /// Where the files of the scratch directory are; the operating system's by default.
+    pub files: Arc<dyn FileSystem>,
     /// Who publishes: a fresh id for each run.
     pub writer: WriterId,
     /// What a run is compared with before it publishes.
@@ -75,6 +77,7 @@ impl BatchOptions {
             memory_bytes_max: 1 << 30,
             threads: None,
             scratch: scratch.into(),
+            files: Arc::new(OperatingSystem),
             writer: WriterId::random(),
             parity: Parity::default(),
             progress: Arc::new(NoProgress),

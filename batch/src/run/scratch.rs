@@ -1,15 +1,16 @@
 //! The scratch directory: sorted runs of partials that do not fit into memory.
 
 use std::{
-    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
+use watershed_log::{FileHandle, FileSystem, OpenMode};
 use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     source::ViewCounts,
@@ -28,28 +29,31 @@ use crate::{
 
 /// Name of the file whose lock says that a run's directory is in use. The lock goes with the process.
 const LOCK: &str = "lock";
+/// What the names of sorted runs end in.
+const RUN: &str = ".parquet";
 
 /// One run's directory below the scratch directory; made with the first sorted run, deleted with this value.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    root: PathBuf,
+    on: Arc<dyn FileSystem>,
     directory: PathBuf,
-    held: Mutex<Option<File>>,
+    held: Mutex<Option<Arc<dyn FileHandle>>>,
     files: AtomicU64,
 }
 
 /// A sorted run in the scratch directory: one file per table.
 #[derive(Debug)]
 pub(super) struct Spilled {
+    on: Arc<dyn FileSystem>,
     files: Vec<StoredFile>,
 }
 
 impl Scratch {
     /// Nothing is touched yet, but for what dead runs left, which is deleted.
-    pub(super) fn new(root: &Path, writer: &WriterId) -> Scratch {
-        delete_dead(root);
+    pub(super) fn new(on: &Arc<dyn FileSystem>, root: &Path, writer: &WriterId) -> Scratch {
+        delete_dead(&**on, root);
         Scratch {
-            root: root.to_owned(),
+            on: Arc::clone(on),
             directory: root.join(writer.as_str()),
             held: Mutex::new(None),
             files: AtomicU64::new(0),
@@ -59,14 +63,29 @@ impl Scratch {
     fn make(&self) -> Result<()> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {
-            fs::create_dir_all(&self.root).map_err(BatchError::io("create", &self.root))?;
-            fs::create_dir_all(&self.directory).map_err(BatchError::io("create", &self.directory))?;
-            let path = self.directory.join(LOCK);
-            let file = File::create(&path).map_err(BatchError::io("create", &path))?;
-            file.lock().map_err(BatchError::io("lock", &path))?;
-            *held = Some(file);
+            *held = Some(self.hold()?);
         }
         Ok(())
+    }
+
+    /// Makes the directory and takes its lock. Until the lock is taken, another run may hold this one for dead and delete the
+    /// directory: then it is made again.
+    fn hold(&self) -> Result<Arc<dyn FileHandle>> {
+        let path = self.directory.join(LOCK);
+        loop {
+            self.on.create_dir_all(&self.directory).map_err(BatchError::io("create", &self.directory))?;
+            let file = match self.on.open(&path, OpenMode::Replace) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.map_err(BatchError::io("create", &path))?,
+            };
+            while !file.try_lock(false).map_err(BatchError::io("lock", &path))? {
+                std::thread::yield_now();
+            }
+            match self.on.look_at(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                seen => return seen.map(|_| file).map_err(BatchError::io("look at", &path)),
+            }
+        }
     }
 
     /// Writes a sorted run; gives it and its length.
@@ -78,13 +97,14 @@ impl Scratch {
             let spec = TableSpec { name: layout.name.clone(), fingerprint: String::new(), key_columns: 0 };
             let table = EncodedTable::encode(&spec, &columns::to_arrow(&frame)?)?;
             let number = self.files.fetch_add(1, Ordering::Relaxed);
-            let path = self.directory.join(format!("{number:08}.parquet"));
+            let path = self.directory.join(format!("{number:08}{RUN}"));
             let file = table.describe(path.to_string_lossy().into_owned());
-            fs::write(&path, &table.bytes).map_err(BatchError::io("write", &path))?;
+            let written_to = self.on.open(&path, OpenMode::Replace).map_err(BatchError::io("create", &path))?;
+            written_to.write_all_at(&table.bytes, 0).map_err(BatchError::io("write", &path))?;
             written += file.bytes;
             files.push(file);
         }
-        Ok((Spilled { files }, written))
+        Ok((Spilled { on: Arc::clone(&self.on), files }, written))
     }
 }
 
@@ -94,14 +114,15 @@ impl Spilled {
         let mut frames = Vec::with_capacity(self.files.len());
         for file in &self.files {
             let path = Path::new(&file.path);
-            let bytes = Bytes::from(fs::read(path).map_err(BatchError::io("read", path))?);
+            let opened = self.on.open(path, OpenMode::Read).map_err(BatchError::io("open", path))?;
+            let bytes = Bytes::from(opened.read_whole().map_err(BatchError::io("read", path))?);
             if blake3::hash(&bytes).to_hex().as_str() != file.checksum {
                 return Err(BatchError::damaged(&file.path, "the checksum does not match"));
             }
             let batches: Result<Vec<_>> = read::batches(file, bytes, None)?.collect();
             frames.push(columns::from_arrow(&batches?)?);
             // What cannot be deleted now goes with the directory.
-            let _ = fs::remove_file(path);
+            let _ = self.on.remove(path);
         }
         kernel.from_frames(frames, ViewCounts::default()).map_err(BatchError::pipeline(view))
     }
@@ -110,45 +131,69 @@ impl Spilled {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            let _ = fs::remove_dir_all(&self.directory);
+            // What cannot be deleted now is deleted by the next run.
+            let _ = delete(&*self.on, &self.directory);
         }
     }
 }
 
-/// Deletes the directories of runs that are no more: those whose lock is free. Only tidying: errors are left to others.
-fn delete_dead(root: &Path) {
-    let Ok(entries) = fs::read_dir(root) else { return };
-    for entry in entries.flatten() {
-        let directory = entry.path();
-        let Ok(file) = File::options().write(true).open(directory.join(LOCK)) else { continue };
-        match file.try_lock() {
-            Ok(()) => {
-                let _ = fs::remove_dir_all(&directory);
+/// Deletes a run's directory: the lock last, so that what is left belongs to a dead run.
+fn delete(on: &dyn FileSystem, directory: &Path) -> io::Result<()> {
+    for name in on.list(directory)?.iter().filter(|name| name.ends_with(RUN)) {
+        on.remove(&directory.join(name))?;
+    }
+    on.remove(&directory.join(LOCK))?;
+    on.remove_dir(directory)
+}
+
+/// Deletes the directories of runs that are no more: those whose lock is free. Others' directories, a log's with its free lock
+/// among them, have other names. Only tidying: errors are left to others.
+fn delete_dead(on: &dyn FileSystem, root: &Path) {
+    let Ok(names) = on.list(root) else { return };
+    for directory in names.iter().filter(|name| WriterId::is_one(name)).map(|name| root.join(name)) {
+        match on.open(&directory.join(LOCK), OpenMode::Write) {
+            Ok(file) => {
+                if file.try_lock(false).is_ok_and(|locked| locked) {
+                    let _ = delete(on, &directory);
+                }
             }
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            // Whose lock is gone already was being deleted. Fails, as it should, where something is left.
+            Err(_) => {
+                let _ = on.remove_dir(&directory);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use watershed_log::OperatingSystem;
+
     use super::*;
 
     #[test]
     fn dead_runs_are_cleaned_and_living_ones_are_not() {
         let root = tempfile::tempdir().unwrap();
-        let living = Scratch::new(root.path(), &WriterId::from_u64(1));
+        let on: Arc<dyn FileSystem> = Arc::new(OperatingSystem);
+        let living = Scratch::new(&on, root.path(), &WriterId::from_u64(1));
         living.make().unwrap();
         let dead = root.path().join(WriterId::from_u64(2).as_str());
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         fs::write(dead.join("00000000.parquet"), "x").unwrap();
 
-        let next = Scratch::new(root.path(), &WriterId::from_u64(3));
+        let other = root.path().join("log");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join(LOCK), "").unwrap();
+        let next = Scratch::new(&on, root.path(), &WriterId::from_u64(3));
         assert!(!dead.exists());
         assert!(living.directory.exists());
         drop(next);
         drop(living);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [other.clone()]);
+        assert!(other.join(LOCK).exists(), "what is not a run's is left alone");
     }
 }

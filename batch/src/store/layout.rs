@@ -45,6 +45,11 @@ impl WriterId {
         WriterId(format!("{number:016x}"))
     }
 
+    /// Whether a name is that of a writer.
+    pub(crate) fn is_one(name: &str) -> bool {
+        name.len() == 16 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

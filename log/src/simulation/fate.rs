@@ -32,7 +32,7 @@ pub enum OperationKind {
     CreateDir,
     /// Renaming a file; the path is the new one.
     Rename,
-    /// Removing a file.
+    /// Removing a file, or a directory that is empty.
     Remove,
     /// Syncing a directory.
     SyncDir,

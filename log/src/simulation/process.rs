@@ -170,6 +170,18 @@ impl FileSystem for SimulatedProcess {
         })
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.begin(OperationKind::Remove, dir, 0)?.whole(|state| {
+            let node = state.find(dir)?;
+            if state.names(node)?.iter().next().is_some() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            let (parent, name) = state.parent_of(dir)?;
+            state.names(parent)?.set(&name, None);
+            Ok(())
+        })
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.begin(OperationKind::SyncDir, dir, 0)?.whole(|state| {
             let node = state.find(dir)?;

@@ -210,3 +210,28 @@ fn a_log_on_a_simulated_disk_keeps_the_contract() {
         FileLog::open_writer("/log", options, clock).unwrap()
     });
 }
+
+#[test]
+fn a_log_opens_on_a_full_disk_so_that_what_is_old_can_be_deleted() {
+    let (disk, clock) = (SimulatedDisk::new(), Arc::new(ManualClock::new(0)));
+    let open = || {
+        let options = Options { files: disk.process(), segment_bytes_max: 300, ..Options::default() };
+        FileLog::open_stepped("/log", options, clock.clone()).unwrap()
+    };
+    let log = open();
+    log.create_source("s", 1).unwrap();
+    for _ in 0..5 {
+        log.append("s", vec![Append::new(0, vec![7; 100])]).unwrap();
+    }
+    log.close().unwrap();
+    for index in disk.paths().iter().filter(|path| path.extension().is_some_and(|is| is == "index")) {
+        disk.process().remove(index).unwrap();
+    }
+    disk.set_capacity(Some(disk.used_bytes() + 100));
+    let log = open();
+    assert!(log.recovery().rebuilt.is_empty(), "there is no room for it");
+    assert_eq!(crate::payloads(&log, 0, 0).len(), 5);
+    assert_eq!(log.delete_sealed_below(&log.head().unwrap()).unwrap()[0].to, 4);
+    log.append("s", vec![Append::new(0, vec![7; 100])]).unwrap();
+    assert_eq!(crate::payloads(&log, 0, 4).len(), 2);
+}

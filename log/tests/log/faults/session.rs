@@ -207,7 +207,14 @@ impl Session {
                 reader.offset_at_time(&source, partition, 1_500)?;
             }
         }
-        self.model.check(&self.reader());
+        let reader = self.reader();
+        self.model.check(&reader);
+        let starts = self.log.as_ref().map(|log| log.start().unwrap());
+        assert!(
+            starts.is_none_or(|start| start == reader.start().unwrap()),
+            "{:?}: deleted, but still there",
+            self.fault
+        );
         Ok(())
     }
 

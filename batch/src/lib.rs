@@ -46,6 +46,7 @@ pub use run::{
         AskedView, Parity, ParityPolicy, ParityQuestion, ParityReport, ParitySummary, ParityView, SpeedParity,
         ViewSummary,
     },
+    plan::declaration,
     report::{Report, ViewBuild, ViewReport},
 };
 pub use schedule::Schedule;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use watershed_log::Position;
-use watershed_pipelines::source::{SourceCounts, ViewCounts};
+use watershed_pipelines::source::{Source, SourceCounts, ViewCounts};
 
 use crate::{
     error::{BatchError, Result},
+    run::plan::declaration,
     store::{
         Created, Store, WriterId,
         layout::{MANIFESTS, numbered},
@@ -183,6 +184,22 @@ impl Manifest {
             }
         }
         position
+    }
+
+    /// What happened to a table's records below the cut, as the table is declared now. `None` if that is not known: it was
+    /// declared otherwise then, or not at all, and no batch run has counted its records anew yet.
+    pub fn source_counts(&self, source: &Source) -> Option<SourceCounts> {
+        let none_below = self.cut.get(&source.name).is_none_or(|offsets| offsets.iter().all(|offset| *offset == 0));
+        match self.sources.get(&source.name) {
+            Some(state) if state.declaration == declaration(source) => Some(state.counts),
+            _ => none_below.then(SourceCounts::default),
+        }
+    }
+
+    /// The position below which the log's records are needed no more: the archive holds them, the views answer for them, and a
+    /// speed layer that keeps what lies above `live_cut` has gone past them (it may follow a manifest later than others do).
+    pub fn log_needless_below(&self, live_cut: &Position) -> Position {
+        self.archived().min(&self.cut).min(live_cut)
     }
 }
 

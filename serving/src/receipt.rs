@@ -22,7 +22,8 @@ pub struct Receipt {
     pub head: Position,
     /// The materialized views that the answer is made of.
     pub views: BTreeMap<String, ViewReceipt>,
-    /// What happened to the records of the sources of those views, up to the head.
+    /// What happened to the records of the sources of those views, up to the head. A source is left out whose declaration has
+    /// changed since the manifest, or that came since, until a batch run has counted its records anew.
     pub sources: BTreeMap<String, SourceCounts>,
 }
 

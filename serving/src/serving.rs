@@ -327,10 +327,12 @@ impl Serving {
                 counts.merge(&partials.counts);
             }
             if !receipt.sources.contains_key(source) {
-                let stored = manifest.and_then(|manifest| manifest.sources.get(source));
-                let mut counts = stored.map_or(SourceCounts::default(), |stored| stored.counts);
-                counts.merge(&pin.snapshot.source_counts(source, &pin.low, pin.high.as_ref())?);
-                receipt.sources.insert(source.clone(), counts);
+                let declared = &kernel.core().source;
+                let below = manifest.map_or(Some(SourceCounts::default()), |manifest| manifest.source_counts(declared));
+                if let Some(mut counts) = below {
+                    counts.merge(&pin.snapshot.source_counts(source, &pin.low, pin.high.as_ref())?);
+                    receipt.sources.insert(source.clone(), counts);
+                }
             }
             let fingerprint = self.catalog.view(name).map(|view| view.fingerprint.clone()).unwrap_or_default();
             let view = ViewReceipt { fingerprint, source: source.clone(), built: stored.is_some(), counts };

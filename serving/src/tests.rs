@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use watershed_batch::{BatchError, Manifest, SourceState, ViewState, WriterId};
+use watershed_batch::{BatchError, Manifest, SourceState, ViewState, WriterId, declaration};
 use watershed_log::{Append, EventLog, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
@@ -92,7 +92,10 @@ impl FakeBatch {
             views.insert(view.name.clone(), stored);
             partials.insert(view.name.clone(), merged);
             let counts = folded.source_counts(&core.source.name, &Position::new(), None).unwrap();
-            sources.insert(core.source.name.clone(), SourceState { counts, ..SourceState::default() });
+            sources.insert(
+                core.source.name.clone(),
+                SourceState { declaration: declaration(&core.source), counts, ..SourceState::default() },
+            );
         }
         let manifest = Arc::new(Manifest {
             number,

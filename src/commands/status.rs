@@ -126,7 +126,13 @@ fn ledger(status: &Status) -> Vec<String> {
             mark(view.adds_up())
         )
     });
-    sources.chain(views).collect()
+    let to_be_counted = status.ledger.to_be_counted.iter();
+    let later = to_be_counted.map(|name| {
+        format!(
+            "{name}: declared otherwise than when the newest manifest was made; the next batch run counts its records"
+        )
+    });
+    sources.chain(views).chain(later).collect()
 }
 
 /// `3.2 s ago`, `13 years ago`: the larger, the coarser.

@@ -10,12 +10,12 @@ use watershed_batch::{
     Manifest,
     columns::{from_arrow, to_arrow},
 };
-use watershed_log::{EventLog, Position};
+use watershed_log::{EventLog, LogError, Position};
 use watershed_pipelines::{key::KeyFilter, types::Value};
 use watershed_serving::{
     Answer, FixedSpeed, Limits, ReadOptions, Receipt, Serving, ServingError, SpeedSide, StoredViews, built_by,
 };
-use watershed_speed::{SpeedOptions, SpeedSnapshot, replay};
+use watershed_speed::{SpeedError, SpeedOptions, SpeedSnapshot, replay};
 
 use super::{Project, QueryLimits, blocking, writer::unexpected};
 use crate::{
@@ -119,14 +119,16 @@ impl Project {
 
     fn answer_by_replay(&self, asked: &Asked) -> Result<Answer, Error> {
         let limits = asked.limits().or(&self.config().query);
+        let answer = || asked.of(&self.serving_by_replay()?, None, limits);
         for _ in 1..REPLAYS_MAX {
-            match asked.of(&self.serving_by_replay()?, None, limits) {
-                // A manifest moved the cut while the log was replayed.
+            match answer() {
+                // A manifest moved the cut while the log was replayed, and the log may have been shortened up to there.
                 Err(Error::Serving(ServingError::OutOfStep { .. })) => {}
+                Err(Error::Speed(SpeedError::Log(LogError::BelowStart { .. }))) => {}
                 other => return other,
             }
         }
-        asked.of(&self.serving_by_replay()?, None, limits)
+        answer()
     }
 
     /// Serving over the store and a replay of the log above the newest manifest's cut.

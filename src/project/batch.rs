@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use watershed_batch::{BatchRun, Collected, Progress, Report, Retention};
+use watershed_log::Position;
 
 use super::{Project, blocking, live::Live};
 use crate::{control::Request, error::Error};
@@ -116,16 +117,14 @@ impl Project {
         }
     }
 
-    /// Deletes sealed segments of the log that the archive holds and whose retention time has passed. Only the process that
-    /// writes the log may.
-    pub(super) fn retain_log(&self, log: &dyn watershed_log::EventLog) -> Result<(), Error> {
+    /// Deletes sealed segments of the log that the archive holds, whose retention time has passed, and that lie below `live_cut`,
+    /// from where this process's speed layer reads. Only the process that writes the log may.
+    pub(super) fn retain_log(&self, log: &dyn watershed_log::EventLog, live_cut: &Position) -> Result<(), Error> {
         let Some(retention) = self.config().log.retention else { return Ok(()) };
         let Some(manifest) = self.store()?.latest_manifest()? else { return Ok(()) };
         let retention_micros = i64::try_from(retention.0.as_micros()).unwrap_or(i64::MAX);
         let before_micros = self.clock().now_micros().saturating_sub(retention_micros);
-        // Not above the cut either: the speed layer replays from there.
-        let below = manifest.archived().min(&manifest.cut);
-        for deleted in log.retain(&below, before_micros)? {
+        for deleted in log.retain(&manifest.log_needless_below(live_cut), before_micros)? {
             tracing::info!(
                 source = deleted.source,
                 partition = deleted.partition,

@@ -1,6 +1,6 @@
 //! The ledger: nothing is dropped, and the numbers show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use watershed_batch::Manifest;
@@ -71,9 +71,11 @@ impl LiveFigures {
 /// What happened to every record of the project, up to a position.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Ledger {
-    /// The sources.
+    /// The sources whose records below the cut have been counted as they are declared now.
     pub sources: BTreeMap<String, SourceLedger>,
-    /// The materialized views whose live part can be asked.
+    /// The others: declared otherwise, or new, since the newest manifest. The next batch run counts their records anew.
+    pub to_be_counted: BTreeSet<String>,
+    /// Their materialized views whose live part can be asked.
     pub views: BTreeMap<String, ViewLedger>,
 }
 
@@ -117,8 +119,12 @@ impl Ledger {
     /// From what the manifest holds up to the cut and the live part above it, which begins there.
     pub(super) fn of(catalog: &Catalog, manifest: Option<&Manifest>, live: &LiveFigures) -> Ledger {
         let mut ledger = Ledger::default();
-        for name in catalog.sources.keys() {
-            let mut counts = manifest.and_then(|m| m.sources.get(name)).map(|s| s.counts).unwrap_or_default();
+        for (name, source) in &catalog.sources {
+            let below = manifest.map_or(Some(SourceCounts::default()), |manifest| manifest.source_counts(source));
+            let Some(mut counts) = below else {
+                ledger.to_be_counted.insert(name.clone());
+                continue;
+            };
             counts.merge(&live.sources.get(name).copied().unwrap_or_default());
             let log = live.position.get(name).unwrap_or_default().iter().sum();
             ledger.sources.insert(name.clone(), SourceLedger { log, counts });
@@ -135,7 +141,7 @@ impl Ledger {
                 None => figures.in_all,
             };
             let source = core.source.name.clone();
-            let source_accepted = ledger.sources.get(&source).map_or(0, |s| s.counts.accepted);
+            let Some(source_accepted) = ledger.sources.get(&source).map(|s| s.counts.accepted) else { continue };
             ledger.views.insert(view.name.clone(), ViewLedger { source, source_accepted, counts });
         }
         ledger

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use watershed_batch::{
     AskedView, Parity, ParityQuestion, ParitySummary, SpeedParity, ViewSummary,
     columns::{from_arrow, to_arrow},
+    declaration,
 };
 use watershed_pipelines::{
     partial::{CoreKernel, Partials, PartitionRows},
@@ -108,7 +109,10 @@ impl Live {
             let summed = self.summarise(&snapshot, question, view, asked);
             summary.views.insert(view.clone(), summed.map_err(|error| error.to_string()));
         }
-        for source in self.project.catalog().sources.keys() {
+        for (source, declared) in &self.project.catalog().sources {
+            if question.declarations.get(source) != Some(&declaration(declared)) {
+                continue;
+            }
             let counts = snapshot.source_counts(source, &question.low, Some(&question.high))?;
             summary.sources.insert(source.clone(), counts);
         }

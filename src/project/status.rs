@@ -58,9 +58,9 @@ pub struct SourceStatus {
     pub partitions: u32,
     /// Records ever appended.
     pub records: u64,
-    /// Records that the schema refuses.
+    /// Records that the schema refuses; of a table that is [to be counted](Ledger::to_be_counted), those above the cut.
     pub dead: u64,
-    /// Accepted records that came late.
+    /// Accepted records that came late; of a table that is to be counted, those above the cut.
     pub late: u64,
     /// Bytes of the archive's files.
     pub archive_bytes: u64,
@@ -150,13 +150,14 @@ impl Project {
             .sources
             .values()
             .map(|source| {
-                let of = ledger.sources.get(&source.name).cloned().unwrap_or_default();
+                let counted = ledger.sources.get(&source.name).map(|of| of.counts);
+                let counts = counted.or_else(|| live.sources.get(&source.name).copied()).unwrap_or_default();
                 SourceStatus {
                     name: source.name.clone(),
                     partitions: source.partitions,
-                    records: of.log,
-                    dead: of.counts.dead,
-                    late: of.counts.late,
+                    records: live.position.get(&source.name).unwrap_or_default().iter().sum(),
+                    dead: counts.dead,
+                    late: counts.late,
                     archive_bytes: archive_of(&source.name),
                 }
             })

@@ -281,7 +281,9 @@ impl<'a> Service<'a> {
         }
         self.look().await;
         let (project, holder) = (self.project.clone(), Arc::clone(self.holder));
-        if let Err(error) = blocking(move || project.retain_log(&*holder.log)).await {
+        // The newest manifest may not have been followed just now: the store may have failed.
+        let live_cut = self.live.speed.snapshot().cut().clone();
+        if let Err(error) = blocking(move || project.retain_log(&*holder.log, &live_cut)).await {
             tracing::warn!(%error, "could not delete old segments; trying again after the next run");
         }
     }

@@ -3,7 +3,7 @@
 mod merge;
 pub(crate) mod options;
 pub(crate) mod parity;
-mod plan;
+pub(crate) mod plan;
 pub(crate) mod rejected;
 pub(crate) mod report;
 mod scan;
@@ -14,7 +14,10 @@ mod tests;
 use std::{collections::BTreeMap, time::Instant};
 
 use watershed_log::Position;
-use watershed_pipelines::{core::Partitioning, source::ViewCounts};
+use watershed_pipelines::{
+    core::Partitioning,
+    source::{SourceCounts, ViewCounts},
+};
 
 use self::{
     merge::{Checked, Merged},
@@ -256,7 +259,8 @@ fn repair(
     Err(BatchError::FullDiffers { partitions: differing })
 }
 
-/// The sources' states. One that the definitions no longer have keeps its archive.
+/// The sources' states. One that the definitions no longer have keeps its archive, but not its books: the cut moves on without
+/// its records being counted, so they are counted anew if it comes back.
 fn sources(
     plan: &Plan,
     previous: Option<&Manifest>,
@@ -264,6 +268,12 @@ fn sources(
     report: &mut Report,
 ) -> BTreeMap<String, SourceState> {
     let mut sources = previous.map(|previous| previous.sources.clone()).unwrap_or_default();
+    for (name, state) in &mut sources {
+        if !plan.sources.iter().any(|of| &of.source.name == name) {
+            state.declaration.clear();
+            state.counts = SourceCounts::default();
+        }
+    }
     let mut archived = scanned.archived;
     for (i, (of, counted)) in plan.sources.iter().zip(scanned.counts).enumerate() {
         let name = &of.source.name;

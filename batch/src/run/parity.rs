@@ -49,6 +49,8 @@ pub struct ParityQuestion {
     pub high: Position,
     /// The views by name.
     pub views: BTreeMap<String, AskedView>,
+    /// The tables' declarations ([`declaration`](crate::declaration)): what is dead or late depends on them.
+    pub declarations: BTreeMap<String, String>,
 }
 
 /// Which partials of a view are asked for.
@@ -65,7 +67,7 @@ pub struct AskedView {
 pub struct ParitySummary {
     /// By view: its summary, or why there is none.
     pub views: BTreeMap<String, Result<ViewSummary, String>>,
-    /// What happened to the records between the cuts, by source.
+    /// What happened to the records between the cuts, by source; those only that have the same declaration there.
     pub sources: BTreeMap<String, SourceCounts>,
 }
 
@@ -203,7 +205,8 @@ impl<'a> Opened<'a> {
         };
         let asked = |job: &Job| AskedView { fingerprint: job.fingerprint.clone(), all: job.base.is_none() };
         let views = publishing(plan).map(|job| (job.view.clone(), asked(job))).collect();
-        let question = ParityQuestion { low: low.clone(), high: high.clone(), views };
+        let declarations = plan.sources.iter().map(|of| (of.source.name.clone(), of.declaration.clone())).collect();
+        let question = ParityQuestion { low: low.clone(), high: high.clone(), views, declarations };
         let begun = Instant::now();
         let summary = speed.summary(&question);
         let asked = begun.elapsed();
@@ -339,8 +342,8 @@ impl Gate<'_> {
             if of.recount && !question.low.is_zero() {
                 continue;
             }
-            let theirs = summary.sources.get(&of.source.name).copied().unwrap_or_default();
-            sources.extend(unequal(&scanned.counts[index], &theirs).map(|what| (of.source.name.clone(), what)));
+            let Some(theirs) = summary.sources.get(&of.source.name) else { continue };
+            sources.extend(unequal(&scanned.counts[index], theirs).map(|what| (of.source.name.clone(), what)));
         }
         ParityReport {
             not_compared: None,

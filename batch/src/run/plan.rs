@@ -119,8 +119,8 @@ fn sources(catalog: &Catalog, previous: Option<&Manifest>, full: bool) -> Vec<So
     catalog.sources.iter().map(plan).collect()
 }
 
-/// Hash of what the counts of a source depend on.
-fn declaration(source: &Source) -> String {
+/// Hash of what the counts of a source depend on (hex).
+pub fn declaration(source: &Source) -> String {
     // A source is a tree of names and numbers: it always has a JSON form.
     let json = serde_json::to_vec(source).unwrap_or_default();
     blake3::hash(&json).to_hex().to_string()

@@ -13,5 +13,6 @@ mod hostile;
 mod parity;
 mod processes;
 mod readme;
+mod simulation;
 mod store_s3;
 mod verify;

@@ -5,26 +5,32 @@
 //! round and shares its syncs. One batch per partition and round means that at most one batch of a partition is ever
 //! unsynced at level `fsync`, which is what lets recovery tell a torn tail from damage.
 
+mod numbered;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::append_queue::{Command, Request};
+use crate::append_queue::{Command, Placed, Request};
 use crate::file_log::Shared;
 use crate::options::Counters;
 use crate::partition::Partition;
 use crate::partition_writer::{PartitionWriter, Pending};
+use crate::places::PlacedRun;
+use crate::producers::Producers;
 use crate::sync_pool::SyncPool;
-use crate::{Clock, Deleted, Durability, LogError, Offset, Options, Position, Result, retention, sources};
+use crate::{Clock, Deleted, Durability, LogError, Options, Position, Result, retention, sources};
 
 /// An append of which something is not yet acknowledged.
 struct InFlight {
     request: Request,
     pieces_left: usize,
-    /// The first offset in each partition.
-    bases: Vec<(u32, Offset)>,
+    placed: Placed,
+    /// Of numbered records, which numbers the log did not have.
+    taken: Vec<Range<u64>>,
 }
 
 pub(crate) struct Committer {
@@ -35,6 +41,8 @@ pub(crate) struct Committer {
     pub counters: Arc<Counters>,
     pub heads: watch::Sender<Position>,
     pub writers: Vec<PartitionWriter>,
+    /// By source, where there are any.
+    pub producers: BTreeMap<String, Producers>,
     pub syncs: SyncPool,
 }
 
@@ -66,6 +74,8 @@ pub(crate) struct Rounds {
     next_request: u64,
     /// Partitions with something waiting.
     ready: Vec<usize>,
+    /// Appends of which there is nothing to write and nothing to wait for but a sync.
+    repeats: Vec<u64>,
     /// When unsynced records of level `os` must be synced.
     sync_due: Option<Duration>,
     /// Why nothing is written any more.
@@ -76,8 +86,12 @@ type CloseReply = Option<oneshot::Sender<Result<()>>>;
 
 impl Rounds {
     fn new(log: Committer, pace: Pace) -> Self {
-        let (in_flight, ready) = (BTreeMap::new(), Vec::new());
-        Self { log, pace, in_flight, next_request: 0, ready, sync_due: None, stopped: None }
+        let (in_flight, ready, repeats) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { log, pace, in_flight, next_request: 0, ready, repeats, sync_due: None, stopped: None }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.repeats.is_empty()
     }
 
     /// A committer that works when it is asked to.
@@ -99,15 +113,15 @@ impl Rounds {
     /// Takes all commands that are there and does one round if anything waits for one. Returns whether more is waiting.
     pub fn step(&mut self) -> bool {
         self.take_waiting();
-        if !self.ready.is_empty() || self.sync_due.is_some_and(|due| self.now() >= due) {
+        if self.has_work() || self.sync_due.is_some_and(|due| self.now() >= due) {
             self.round();
         }
-        !self.ready.is_empty()
+        self.has_work()
     }
 
     /// Writes and syncs what has been taken, and answers who asked for it.
     fn finish(&mut self, close: CloseReply) {
-        while !self.ready.is_empty() {
+        while self.has_work() {
             self.round();
         }
         let closed = self.close();
@@ -125,7 +139,7 @@ impl Rounds {
 
     /// Waits until there is something to do and takes all commands that are there. Returns an answer if it is to close.
     fn take_commands(&mut self) -> Option<CloseReply> {
-        if self.ready.is_empty() {
+        if !self.has_work() {
             let command = match self.sync_due {
                 None => self.log.commands.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(due) => self.log.commands.recv_timeout(due.saturating_sub(self.now())),
@@ -170,19 +184,31 @@ impl Rounds {
             let _ = request.reply.send(Err(error.clone()));
             return;
         }
+        let taken = match self.take_numbers(&mut request) {
+            Ok(taken) => taken,
+            Err(error) => {
+                let _ = request.reply.send(Err(error));
+                return;
+            }
+        };
         let id = self.next_request;
         self.next_request += 1;
-        let mut pieces_left = 0;
+        let mut pieces_left = self.wait_behind_repeated(id, &request, &taken);
         for run in std::mem::take(&mut request.runs) {
-            let slot = request.first_slot + run.partition as usize;
+            let slot = request.slots.start + run.partition as usize;
             let waiting = &mut self.log.writers[slot].pending;
             if waiting.is_empty() {
                 self.ready.push(slot);
             }
             pieces_left += run.frames.len();
-            waiting.extend(run.frames.into_iter().map(|frames| Pending { request: id, frames }));
+            let producer = request.numbering.as_ref().map(|numbering| &numbering.producer);
+            let pending = |frames| Pending { request: id, producer: producer.cloned(), frames };
+            waiting.extend(run.frames.into_iter().map(pending));
         }
-        self.in_flight.insert(id, InFlight { request, pieces_left, bases: Vec::with_capacity(1) });
+        if pieces_left == 0 {
+            self.repeats.push(id);
+        }
+        self.in_flight.insert(id, InFlight { request, pieces_left, placed: Placed::default(), taken });
     }
 
     /// One round. On failure the log stops.
@@ -194,34 +220,51 @@ impl Rounds {
 
     fn try_round(&mut self) -> Result<()> {
         let now_micros = self.log.clock.now_micros();
-        let mut synced_by_this = Vec::new();
+        let mut done = std::mem::take(&mut self.repeats);
         let mut must_sync = false;
         for slot in std::mem::take(&mut self.ready) {
             if self.log.writers[slot].is_full(&self.log.options, now_micros) {
                 self.seal(slot)?;
             }
-            let writer = &mut self.log.writers[slot];
-            let (written, bytes) = writer.write_batch(&self.log.options, now_micros)?;
+            let Committer { writers, producers, options, .. } = &mut self.log;
+            let writer = &mut writers[slot];
+            let producers = producers.get_mut(&writer.shared.source);
+            let (written, bytes) = writer.write_batch(options, now_micros, producers)?;
             let partition = writer.shared.partition;
             if !writer.pending.is_empty() {
                 self.ready.push(slot);
             }
-            Counters::add(&self.log.counters.batches, 1);
-            Counters::add(&self.log.counters.bytes, bytes);
-            for (id, offset) in written {
+            if bytes > 0 {
+                Counters::add(&self.log.counters.batches, 1);
+                Counters::add(&self.log.counters.bytes, bytes);
+            }
+            for (id, base_offset, numbers) in written {
                 let Some(append) = self.in_flight.get_mut(&id) else { continue };
                 must_sync |= append.request.durability == Durability::Fsync;
                 append.pieces_left -= 1;
-                if append.bases.iter().all(|&(known, _)| known != partition) {
-                    append.bases.push((partition, offset));
+                if let Some(numbers) = numbers {
+                    append.placed.runs.push(PlacedRun { partition, base_offset, numbers, repeated: false });
+                } else if append.placed.bases.iter().all(|&(known, _)| known != partition) {
+                    append.placed.bases.push((partition, base_offset));
                 }
-                if append.pieces_left > 0 {
-                    continue;
+                if append.pieces_left == 0 {
+                    done.push(id);
                 }
-                match append.request.durability {
-                    Durability::Fsync => synced_by_this.push(id),
-                    Durability::Os => self.acknowledge(id),
-                }
+            }
+        }
+        self.finish_round(done, must_sync)
+    }
+
+    /// Acknowledges what has been written, after a sync where that was asked for.
+    fn finish_round(&mut self, done: Vec<u64>, mut must_sync: bool) -> Result<()> {
+        let mut synced_by_this = Vec::new();
+        for id in done {
+            self.finish_numbers(id);
+            let Some(append) = self.in_flight.get(&id) else { continue };
+            must_sync |= append.request.durability == Durability::Fsync;
+            match append.request.durability {
+                Durability::Fsync => synced_by_this.push(id),
+                Durability::Os => self.acknowledge(id),
             }
         }
         let now = self.now();
@@ -237,9 +280,10 @@ impl Rounds {
     }
 
     fn acknowledge(&mut self, id: u64) {
-        let Some(append) = self.in_flight.remove(&id) else { return };
+        let Some(InFlight { request, mut placed, taken, .. }) = self.in_flight.remove(&id) else { return };
         Counters::add(&self.log.counters.appends, 1);
-        let _ = append.request.reply.send(Ok(append.bases));
+        self.add_repeated_places(&request, &taken, &mut placed);
+        let _ = request.reply.send(Ok(placed));
     }
 
     /// Syncs every file with something unsynced in it, and publishes the heads.
@@ -248,6 +292,7 @@ impl Rounds {
         let dirty: Vec<usize> = writers.filter(|(_, writer)| writer.is_dirty()).map(|(slot, _)| slot).collect();
         self.sync(&dirty)?;
         self.sync_due = None;
+        self.log.producers.values_mut().for_each(Producers::synced);
         Ok(())
     }
 
@@ -289,6 +334,7 @@ impl Rounds {
     }
 
     fn try_seal(&mut self, slot: usize) -> Result<()> {
+        let known = self.known(slot)?;
         if self.log.writers[slot].is_dirty() {
             self.sync(&[slot])?;
         }
@@ -296,7 +342,7 @@ impl Rounds {
         if writer.active.index().times.is_none() {
             return Ok(());
         }
-        writer.roll(self.log.clock.now_micros())?;
+        writer.roll(self.log.clock.now_micros(), &known)?;
         Counters::add(&self.log.counters.sealed, 1);
         Ok(())
     }
@@ -340,6 +386,7 @@ impl Rounds {
         let error = error.into_stopped();
         tracing::error!(%error, "the log takes no further append");
         self.ready.clear();
+        self.repeats.clear();
         self.sync_due = None;
         for writer in &mut self.log.writers {
             writer.pending.clear();

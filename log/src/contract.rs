@@ -12,7 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event_log::block_on;
-use crate::{Append, Durability, EventLog, LogError, ManualClock, Offset, Position};
+use crate::{
+    Append, Durability, EventLog, LogError, ManualClock, Numbered, Numbering, Offset, Position, ProducerId, Result,
+};
 
 /// One promise: its name, and a function that panics if a fresh log does not keep it.
 pub type Check = (&'static str, fn(&dyn EventLog, &ManualClock));
@@ -31,6 +33,10 @@ pub const CHECKS: &[Check] = &[
     ("readers follow while writing goes on", readers_follow_while_writing_goes_on),
     ("every durability becomes visible", every_durability_becomes_visible),
     ("retention takes only what it may", retention_takes_only_what_it_may),
+    ("numbered records are appended once", numbered_records_are_appended_once),
+    ("numbers that leave a gap are refused", numbers_that_leave_a_gap_are_refused),
+    ("producers do not disturb one another", producers_do_not_disturb_one_another),
+    ("repeats wait for what they repeat", repeats_wait_for_what_they_repeat),
 ];
 
 /// Runs every check, each on a fresh log with a clock of its own.
@@ -344,4 +350,145 @@ fn retention_takes_only_what_it_may(log: &dyn EventLog, clock: &ManualClock) {
     }
     assert_eq!(append(log, 0, "after"), 100, "offsets go on");
     assert_eq!(head(log, 1), 0);
+}
+
+/// A numbering of the producer `name` from `first` on.
+fn numbering(name: &str, first: u64) -> Numbering {
+    Numbering { producer: ProducerId::new(name).expect("the name is good"), first }
+}
+
+/// Records of a producer: number `n` goes to the partition `n * n / 3 % partitions`, so that an append spans several.
+fn records(name: &str, numbers: std::ops::Range<u64>, partitions: u64) -> Vec<Append> {
+    let record = |number: u64| Append::new((number * number / 3 % partitions) as u32, format!("{name}:{number}"));
+    numbers.map(record).collect()
+}
+
+fn send(log: &dyn EventLog, name: &str, numbers: std::ops::Range<u64>, partitions: u64) -> Result<Numbered> {
+    let first = numbers.start;
+    log.append_numbered("s", numbering(name, first), records(name, numbers, partitions))
+}
+
+/// What is in the log of a producer, by partition: offset and number.
+fn numbers_of(log: &dyn EventLog, name: &str, partitions: u32) -> Vec<Vec<(Offset, u64)>> {
+    let number = |payload: &[u8]| {
+        let text = std::str::from_utf8(payload).ok()?;
+        text.strip_prefix(name)?.strip_prefix(':')?.parse().ok()
+    };
+    let of = |partition| {
+        let all = read_all(log, "s", partition, 0, 1 << 16).into_iter();
+        all.filter_map(|(offset, _, _, payload)| Some((offset, number(&payload)?))).collect()
+    };
+    (0..partitions).map(of).collect()
+}
+
+fn numbered_records_are_appended_once(log: &dyn EventLog, _: &ManualClock) {
+    create(log, 3);
+    assert_eq!(log.append_numbered("s", numbering("a", 9), vec![]).expect("nothing to append").records, []);
+    let mut places: Vec<(u32, Offset)> = Vec::new();
+    // Sent once, sent again, with other boundaries, wholly and in part.
+    for numbers in [0..10, 0..10, 3..8, 5..25, 0..1, 24..26, 0..26, 26..60, 0..70] {
+        let known = places.len() as u64;
+        let sent = send(log, "a", numbers.clone(), 3).expect("appending succeeds");
+        assert_eq!(sent.records.len() as u64, numbers.end - numbers.start);
+        for (number, place) in numbers.zip(sent.records) {
+            assert_eq!(place.repeated, number < known, "number {number}");
+            let at = place.at.expect("so few places are remembered");
+            if number >= known {
+                places.push(at);
+            }
+            assert_eq!(at, places[number as usize], "number {number} is where it was");
+        }
+    }
+    for (partition, found) in (0..).zip(numbers_of(log, "a", 3)) {
+        let expected: Vec<(Offset, u64)> = (places.iter().zip(0..))
+            .filter(|&(&(of, _), _)| of == partition)
+            .map(|(&(_, offset), number)| (offset, number))
+            .collect();
+        assert_eq!(found, expected, "partition {partition}: each once, in the order of the numbers");
+    }
+}
+
+fn numbers_that_leave_a_gap_are_refused(log: &dyn EventLog, _: &ManualClock) {
+    create(log, 2);
+    let refused = |numbers: std::ops::Range<u64>, next: u64| {
+        let first = numbers.start;
+        match send(log, "a", numbers, 2).expect_err("there is a gap") {
+            LogError::NumberGap { name, number, expected, .. } => {
+                assert_eq!((name.as_str(), number, expected), ("s", first, next));
+            }
+            other => panic!("{other}"),
+        }
+    };
+    refused(1..3, 0);
+    send(log, "a", 0..5, 2).expect("appending succeeds");
+    refused(6..9, 5);
+    refused(1_000_000..1_000_001, 5);
+    let beyond = log.append_numbered("s", numbering("a", u64::MAX - 1), records("a", 0..3, 2));
+    assert!(matches!(beyond, Err(LogError::Invalid { .. })));
+    let unknown = log.append_numbered("s", numbering("b", 0), vec![Append::new(2, "x")]);
+    assert!(matches!(unknown, Err(LogError::UnknownPartition { .. })));
+    assert!(matches!(send(log, "b", 1..2, 2), Err(LogError::NumberGap { expected: 0, .. })), "nothing was taken");
+    assert_eq!(head(log, 0) + head(log, 1), 5, "nothing of a refused append is written");
+    send(log, "a", 5..6, 2).expect("the next one succeeds");
+    for bad in ["", "a\nb", "\0", &"x".repeat(129)] {
+        assert!(matches!(ProducerId::new(bad), Err(LogError::Invalid { .. })), "{bad:?}");
+    }
+}
+
+fn producers_do_not_disturb_one_another(log: &dyn EventLog, _: &ManualClock) {
+    create(log, 3);
+    log.create_source("t", 1).expect("a second source can be created");
+    std::thread::scope(|scope| {
+        for producer in 0..4u64 {
+            scope.spawn(move || {
+                let name = format!("p{producer}");
+                let mut first = 0;
+                while first < 120 {
+                    let next = first + 1 + (first * 7 + producer) % 9;
+                    // Every append begins again with some records of the one before.
+                    let from = first.saturating_sub(producer * 3);
+                    send(log, &name, from..next, 3).expect("appending succeeds");
+                    append(log, (next % 3) as u32, format!("{name}/unnumbered/{next}"));
+                    first = next;
+                }
+            });
+        }
+    });
+    for producer in 0..4 {
+        let mut all: Vec<u64> = Vec::new();
+        for partition in numbers_of(log, &format!("p{producer}"), 3) {
+            assert!(partition.is_sorted_by(|one, other| one.1 < other.1), "in the order of the numbers");
+            all.extend(partition.iter().map(|&(_, number)| number));
+        }
+        all.sort_unstable();
+        assert!(all.iter().copied().eq(0..all.len() as u64) && all.len() >= 120, "each once: {all:?}");
+    }
+    let elsewhere = log.append_numbered("t", numbering("p0", 0), vec![Append::new(0, "x")]).expect("another source");
+    assert!(!elsewhere.records[0].repeated, "a producer numbers its records of each source");
+}
+
+fn repeats_wait_for_what_they_repeat(log: &dyn EventLog, _: &ManualClock) {
+    create(log, 2);
+    // As from a producer whose connection broke while its appends were under way. Few and small enough for any queue.
+    for durability in [Some(Durability::Os), Some(Durability::Fsync)] {
+        let begin = if durability == Some(Durability::Os) { 0 } else { 60 };
+        let submit = |numbers: std::ops::Range<u64>, durability| {
+            log.submit_numbered("s", numbering("a", numbers.start), records("a", numbers, 2), durability)
+        };
+        let first: Vec<_> = (0..20).map(|at| submit(begin + at * 3..begin + at * 3 + 3, durability)).collect();
+        let again: Vec<_> =
+            (0..10).map(|at| submit(begin + at * 6..begin + at * 6 + 6, Some(Durability::Fsync))).collect();
+        for append in again {
+            let places = block_on(append).expect("appending succeeds").records;
+            assert_eq!(places.len(), 6);
+            for place in places {
+                let (partition, offset) = place.at.expect("so few places are remembered");
+                assert!(place.repeated && offset < head(log, partition), "an acknowledged repeat is durable");
+            }
+        }
+        for append in first {
+            assert!(block_on(append).expect("appending succeeds").records.iter().all(|place| !place.repeated));
+        }
+    }
+    assert_eq!(head(log, 0) + head(log, 1), 120);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Offset;
+use crate::{Offset, ProducerId};
 
 /// The result of every call of this crate.
 pub type Result<T, E = LogError> = std::result::Result<T, E>;
@@ -124,6 +124,44 @@ pub enum LogError {
         bytes: u64,
         /// The limit.
         bytes_max: u64,
+    },
+
+    /// The producer skipped numbers of its own: what lies between was not appended, or was lost with a crash before it was
+    /// acknowledged. Send again from `expected`. Nothing of the append was written.
+    #[error(
+        "producer {producer} appends number {number} to {name:?}, but its next one is {expected}: send again from there"
+    )]
+    NumberGap {
+        /// The source.
+        name: String,
+        /// The producer.
+        producer: ProducerId,
+        /// The number that came.
+        number: u64,
+        /// The first number that the log does not have.
+        expected: u64,
+    },
+
+    /// So many other producers have come since that this one was forgotten, or (rarely) its name cannot be told from that of
+    /// one that was. What it appended is in the log, but which records those were is no longer known. Go on under another
+    /// name, numbering from 0 what was not appended. Nothing was written.
+    #[error(
+        "producer {producer} of {name:?} was forgotten: which of its records are in the log is no longer known; use another name"
+    )]
+    ProducerForgotten {
+        /// The source.
+        name: String,
+        /// The producer.
+        producer: ProducerId,
+    },
+
+    /// As many producers as are remembered, and the one to be forgotten next is just appending. Try again. Nothing was written.
+    #[error("{name:?} has {producers_max} producers that are appending; try again")]
+    TooManyProducers {
+        /// The source.
+        name: String,
+        /// How many are remembered.
+        producers_max: usize,
     },
 
     /// The records were deleted by retention. Read them from the archive, or begin at `start`.

@@ -8,10 +8,13 @@ use std::thread::Thread;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::{Append, Appended, Durability, LogError, Offset, Position, RecordChunk, Result};
+use crate::{Append, Appended, Durability, LogError, Numbered, Numbering, Offset, Position, RecordChunk, Result};
 
 /// An append under way. Needs no particular runtime. Dropping it does not take the records back.
 pub type AppendFuture = Pin<Box<dyn Future<Output = Result<Appended>> + Send + 'static>>;
+
+/// A numbered append under way. Needs no particular runtime. Dropping it does not take the records back.
+pub type NumberedFuture = Pin<Box<dyn Future<Output = Result<Numbered>> + Send + 'static>>;
 
 /// Sealed records that retention deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,31 @@ pub trait EventLog: Send + Sync {
     /// records may be in the log and others not.
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture;
 
+    /// Appends those of a producer's records that the source does not have.
+    ///
+    /// A producer numbers its records of a source 0, 1, 2, …; this call carries the consecutive ones from `numbering.first` on.
+    /// What is in the log is not appended again, so after a lost acknowledgement, a crash of the producer, of this process or of
+    /// the machine, the producer sends again what was not acknowledged, or all, in any pieces, and each record is there once,
+    /// those of one partition in the order of their numbers. The number decides, not the bytes. A number that was appended stays
+    /// so wherever its record is now: in the log, in the archive, or deleted.
+    ///
+    /// The acknowledgement says where each record is; of a record that was there before, if that is still remembered. It comes
+    /// when all of them are durable as asked, the repeated ones too. A producer may have several appends under way. They take their
+    /// place in the order of the calls or, while the queue is full, in the order in which their futures are first polled: one
+    /// that overtook another would leave a gap and is refused. Like any append it is not one transaction: a crash may leave
+    /// some of its records in the log; sending it again appends the others.
+    ///
+    /// Fails with [`LogError::NumberGap`] if numbers before `numbering.first` are missing. A log remembers a bounded number of
+    /// producers per source, those that appended last; one that it has forgotten is refused with
+    /// [`LogError::ProducerForgotten`].
+    fn submit_numbered(
+        &self,
+        source: &str,
+        numbering: Numbering,
+        records: Vec<Append>,
+        durability: Option<Durability>,
+    ) -> NumberedFuture;
+
     /// Deletes sealed records that lie below `below` and were appended before `appended_before_micros`, oldest first, as far
     /// as the implementation's units (segments) allow, and says which. At least the newest records stay.
     fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>>;
@@ -78,6 +106,11 @@ pub trait EventLog: Send + Sync {
     /// Appends and waits for the acknowledgement. Blocks the thread.
     fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
         block_on(self.submit(source, records, None))
+    }
+
+    /// Appends a producer's records and waits for the acknowledgement. Blocks the thread.
+    fn append_numbered(&self, source: &str, numbering: Numbering, records: Vec<Append>) -> Result<Numbered> {
+        block_on(self.submit_numbered(source, numbering, records, None))
     }
 
     /// Appends without blocking the thread.

@@ -1,24 +1,27 @@
 //! The log in a directory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::append_queue::{AppendQueue, Command};
+use crate::append_queue::{AppendQueue, Command, Submitted};
 use crate::committer::{self, Committer, Rounds};
 use crate::files::Disk;
 use crate::lock::WriterLock;
 use crate::options::Counters;
 use crate::partition::Partition;
+use crate::recovery::Recovered;
 use crate::sync_pool::SyncPool;
 use crate::{
-    Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, FileSystem, LogError, LogStats, Offset,
-    OperatingSystem, Options, Position, RecordChunk, RecoveryReport, Result, event_log, files, follow, recovery,
-    sources,
+    Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, FileSystem, LogError, LogStats, Numbered,
+    NumberedFuture, Numbering, Offset, OperatingSystem, Options, Position, RecordChunk, RecoveryReport, Result,
+    event_log, files, follow, recovery, sources,
 };
 
 /// A source that this handle knows.
@@ -27,6 +30,13 @@ pub(crate) struct Source {
     /// Index of its first partition among all that the committer writes.
     pub first_slot: usize,
     pub partitions: Arc<[Arc<Partition>]>,
+}
+
+impl Source {
+    /// Its partitions among all that the committer writes.
+    fn slots(&self) -> Range<usize> {
+        self.first_slot..self.first_slot + self.partitions.len()
+    }
 }
 
 /// What readers, the committer and the follower of a head share.
@@ -173,7 +183,8 @@ impl FileLog {
         files::create_dir(&disk, dir)?;
         let lock = WriterLock::take(&disk, dir, options.control_socket.as_deref())?;
         let shared = Shared::new(disk, dir);
-        let (writers, recovery) = recovery::open_all(&shared)?;
+        let Recovered { writers, producers, report: recovery } =
+            recovery::open_all(&shared, options.producers_max, clock.now_micros())?;
         let (heads, heads_seen) = watch::channel(shared.head()?);
         let (commands, taken) = mpsc::channel();
         let queue = AppendQueue::new(commands, &options);
@@ -188,6 +199,7 @@ impl FileLog {
             counters: counters.clone(),
             heads,
             writers,
+            producers,
         };
         let open = Mutex::new(Some(Open { work: start(committer).map_err(starting)?, lock }));
         let writer = Writer { queue, heads: heads_seen, counters, recovery, open };
@@ -235,7 +247,7 @@ impl FileLog {
     pub fn seal(&self, source: &str) -> Result<()> {
         let writer = self.writer()?;
         let found = self.source(source)?;
-        let slots = found.first_slot..found.first_slot + found.partitions.len();
+        let slots = found.slots();
         writer.ask(|reply| Command::Seal { slots, reply })
     }
 
@@ -280,7 +292,7 @@ impl FileLog {
     }
 
     /// Does rounds until an append is answered.
-    fn step_until(&self, mut append: AppendFuture) -> Result<Appended> {
+    fn step_until<T>(&self, mut append: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             if let Poll::Ready(answer) = append.as_mut().poll(&mut context) {
@@ -362,14 +374,33 @@ impl EventLog for FileLog {
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
         let submitted = self.writer().and_then(|writer| {
             let found = self.source(source)?;
-            let partitions = found.partitions.len() as u32;
-            Ok(writer.queue.submit(source, partitions, found.first_slot, records, durability))
+            Ok(writer.queue.submit(Submitted { source, slots: found.slots(), records, durability }))
+        });
+        submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+    }
+
+    fn submit_numbered(
+        &self,
+        source: &str,
+        numbering: Numbering,
+        records: Vec<Append>,
+        durability: Option<Durability>,
+    ) -> NumberedFuture {
+        let submitted = self.writer().and_then(|writer| {
+            let found = self.source(source)?;
+            let submitted = Submitted { source, slots: found.slots(), records, durability };
+            Ok(writer.queue.submit_numbered(submitted, numbering))
         });
         submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
     }
 
     fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
         let append = self.submit(source, records, None);
+        if self.is_stepped() { self.step_until(append) } else { event_log::block_on(append) }
+    }
+
+    fn append_numbered(&self, source: &str, numbering: Numbering, records: Vec<Append>) -> Result<Numbered> {
+        let append = self.submit_numbered(source, numbering, records, None);
         if self.is_stepped() { self.step_until(append) } else { event_log::block_on(append) }
     }
 

@@ -15,12 +15,13 @@
 //!
 //! # Segment
 //!
-//! A header, then record batches without gaps.
+//! A header, then the producers known when the segment was begun, if there were any (see `known.rs`), then record batches
+//! without gaps.
 //!
 //! | byte | size | header field |
 //! | ---: | ---: | --- |
 //! | 0 | 8 | `WSLOGSEG` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 4 | partition |
 //! | 16 | 8 | base offset |
 //! | 24 | 8 | creation time, microseconds since the Unix epoch |
@@ -37,11 +38,15 @@
 //! | 16 | 8 | durable offset of the partition that the writer knew when it wrote the batch |
 //! | 24 | 8 | append time of all its records, microseconds since the Unix epoch |
 //! | 32 | 4 | number of records, at least 1 |
-//! | 36 | 4 | 0 |
+//! | 36 | 4 | bytes at the beginning of the body that say which records are whose (see `attribution.rs`); 0 if no producer numbers them |
 //! | 40 | 4 | CRC of the body |
 //! | 44 | 4 | CRC of bytes 0–43, continued from the segment's salt, so that a batch is good in its own segment only |
 //!
-//! The body is one frame per record: key length (`u32`, `0xFFFF_FFFF` for no key), payload length (`u32`), key, payload.
+//! The rest of the body is one frame per record: key length (`u32`, `0xFFFF_FFFF` for no key), payload length (`u32`), key,
+//! payload.
+//!
+//! Version 1 of a segment is the same without producers. It is read, and no longer written: a writer seals the one that it finds
+//! being written and begins another.
 //!
 //! # Source
 //!
@@ -53,8 +58,10 @@
 use crate::{LogError, Offset};
 use std::path::Path;
 
-/// Written to every file; a reader refuses other versions.
+/// Written to every file but segments; a reader refuses other versions.
 pub(crate) const VERSION: u32 = 1;
+/// Written to segments; a reader refuses later versions.
+pub(crate) const SEGMENT_VERSION: u32 = 2;
 
 pub(crate) const SEGMENT_MAGIC: &[u8; 8] = b"WSLOGSEG";
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 40;
@@ -84,6 +91,7 @@ pub(crate) fn i64_at(bytes: &[u8], at: usize) -> i64 {
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    pub version: u32,
     pub partition: u32,
     pub base_offset: Offset,
     pub created_micros: i64,
@@ -94,7 +102,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.partition.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.base_offset.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.created_micros.to_le_bytes());
@@ -116,10 +124,12 @@ impl SegmentHeader {
         if crc32c::crc32c(&bytes[..36]) != salt {
             return Err("the segment header's checksum does not match".to_owned());
         }
-        if u32_at(bytes, 8) != VERSION {
-            return Err(format!("format version {}, but this program reads version {VERSION}", u32_at(bytes, 8)));
+        let version = u32_at(bytes, 8);
+        if !(1..=SEGMENT_VERSION).contains(&version) {
+            return Err(format!("format version {version}, but this program reads versions 1 to {SEGMENT_VERSION}"));
         }
         let header = Self {
+            version,
             partition: u32_at(bytes, 12),
             base_offset: u64_at(bytes, 16),
             created_micros: i64_at(bytes, 24),
@@ -138,6 +148,8 @@ pub(crate) struct BatchHeader {
     pub durable_offset: Offset,
     pub append_time_micros: i64,
     pub record_count: u32,
+    /// Bytes of the body before its records.
+    pub attribution_bytes: u32,
     pub body_crc: u32,
 }
 
@@ -154,6 +166,7 @@ impl BatchHeader {
         bytes[16..24].copy_from_slice(&self.durable_offset.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.append_time_micros.to_le_bytes());
         bytes[32..36].copy_from_slice(&self.record_count.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.attribution_bytes.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.body_crc.to_le_bytes());
         let crc = crc32c::crc32c_append(salt, &bytes[..44]);
         bytes[44..].copy_from_slice(&crc.to_le_bytes());
@@ -177,13 +190,11 @@ impl BatchHeader {
             durable_offset: u64_at(bytes, 16),
             append_time_micros: i64_at(bytes, 24),
             record_count: u32_at(bytes, 32),
+            attribution_bytes: u32_at(bytes, 36),
             body_crc: u32_at(bytes, 40),
         };
-        // A later program may have put something there that must be understood.
-        if u32_at(bytes, 36) != 0 {
-            return Err("the batch header has something where nothing is known to be");
-        }
-        let body_least = u64::from(header.record_count) * FRAME_PREFIX_BYTES as u64;
+        let frames_least = u64::from(header.record_count) * FRAME_PREFIX_BYTES as u64;
+        let body_least = u64::from(header.attribution_bytes) + frames_least;
         if header.record_count == 0 || u64::from(header.bytes) < BATCH_HEADER_BYTES as u64 + body_least {
             return Err("the batch header contradicts itself");
         }
@@ -195,7 +206,7 @@ impl BatchHeader {
         if crc32c::crc32c(body) != self.body_crc {
             return Err("the batch's checksum does not match");
         }
-        if !frames_are_sound(body, self.record_count) {
+        if !frames_are_sound(&body[self.attribution_bytes as usize..], self.record_count) {
             return Err("the batch's records do not fill it exactly");
         }
         Ok(())

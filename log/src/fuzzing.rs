@@ -2,12 +2,15 @@
 //! the public interface.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::attribution::{self, Attribution};
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, decode_source, encode_frame, encode_source,
     frame_at,
 };
-use crate::{head, index};
+use crate::known::{self, Known};
+use crate::{ProducerId, head, index};
 
 /// One entry: its name, what takes any bytes, and bytes to begin with.
 pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
@@ -27,19 +30,29 @@ fn walk(bytes: &[u8]) {
     let Ok((header, salt)) = SegmentHeader::decode(bytes) else { return };
     assert_eq!(header.encode(), bytes[..SEGMENT_HEADER_BYTES]);
     let mut rest = &bytes[SEGMENT_HEADER_BYTES..];
+    if header.version > 1 {
+        let Ok(known_bytes) = known::block_bytes(rest, salt) else { return };
+        let Some((block, batches)) = rest.split_at_checked(known_bytes as usize) else { return };
+        let _ = Known::decode(block, salt);
+        rest = batches;
+    }
     while let Ok(header) = BatchHeader::decode(rest, salt) {
         let Some(body) = rest.get(BATCH_HEADER_BYTES..header.bytes as usize) else { return };
         if header.check_body(body).is_err() {
             return;
         }
         let _ = header.end_offset();
-        let (mut at, mut again) = (0, Vec::with_capacity(body.len()));
+        let (attributed, frames) = body.split_at(header.attribution_bytes as usize);
+        let (mut at, mut again) = (0, Vec::with_capacity(frames.len()));
+        for attribution in attribution::decode(attributed, header.record_count).unwrap_or_default() {
+            assert!(attribution.numbers.is_sorted_by(|one, other| one < other));
+        }
         for _ in 0..header.record_count {
-            let frame = frame_at(&body[at..]);
+            let frame = frame_at(&frames[at..]);
             encode_frame(&mut again, frame.key, frame.payload);
             at += frame.bytes;
         }
-        assert_eq!(again, body);
+        assert_eq!(again, frames);
         assert_eq!(header.encode(salt), rest[..BATCH_HEADER_BYTES]);
         rest = &rest[header.bytes as usize..];
     }
@@ -78,12 +91,21 @@ fn resealed(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn segments() -> Vec<Vec<u8>> {
-    let header = SegmentHeader { partition: 1, base_offset: 7, created_micros: 1, source_crc: 3 };
+    let header = SegmentHeader { version: 2, partition: 1, base_offset: 7, created_micros: 1, source_crc: 3 };
     let mut segment = header.encode().to_vec();
     let salt = crate::format::u32_at(&segment, SEGMENT_HEADER_BYTES - 4);
     let mut base_offset = 7;
+    let numbers = Arc::new(vec![4]);
+    let producer = ProducerId::new("export");
+    let attribution = producer.map(|producer| Attribution { producer, first_record: 0, complete: 3, numbers });
+    let (mut known, mut attributed) = (Known::default(), Vec::new());
+    if let Ok(attribution) = &attribution {
+        attribution.encode(&mut attributed);
+        known.note(attribution, 1);
+    }
+    segment.extend_from_slice(&known.encode(salt));
     for records in [&[(None, "{}")][..], &[(Some("key"), "payload"), (Some(""), ""), (None, "x")]] {
-        let mut body = Vec::new();
+        let mut body = attributed.clone();
         records.iter().for_each(|(key, payload)| encode_frame(&mut body, key.map(str::as_bytes), payload.as_bytes()));
         let header = BatchHeader {
             bytes: (BATCH_HEADER_BYTES + body.len()) as u32,
@@ -91,6 +113,7 @@ fn segments() -> Vec<Vec<u8>> {
             durable_offset: 7,
             append_time_micros: 1_700_000_000_000_000,
             record_count: records.len() as u32,
+            attribution_bytes: attributed.len() as u32,
             body_crc: crc32c::crc32c(&body),
         };
         base_offset = header.end_offset();

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use crate::file_system::read_exact;
 use crate::files::Disk;
-use crate::format::{BatchHeader, SEGMENT_HEADER_BYTES, VERSION, i64_at, u32_at, u64_at};
+use crate::format::{BatchHeader, VERSION, i64_at, u32_at, u64_at};
 use crate::{LogError, Offset, OpenMode, Result, files};
 
 const INDEX_MAGIC: &[u8; 8] = b"WSLOGIDX";
@@ -58,8 +58,9 @@ pub(crate) struct SegmentIndex {
 }
 
 impl SegmentIndex {
-    pub fn new(base: Offset) -> Self {
-        let begin = Place { offset: base, at: SEGMENT_HEADER_BYTES as u64 };
+    /// The index of a segment whose first batch begins at byte `at`.
+    pub fn new(base: Offset, at: u64) -> Self {
+        let begin = Place { offset: base, at };
         Self { end: begin, times: None, places: vec![], time_places: vec![], recent: [begin; RECENT], recent_next: 0 }
     }
 
@@ -138,16 +139,16 @@ impl SegmentIndex {
         bytes
     }
 
-    /// The index of a sealed segment of `segment_bytes` bytes, or `None` if its files are missing, damaged or of another
-    /// segment.
-    pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64) -> Option<Self> {
+    /// The index of a sealed segment of `segment_bytes` bytes whose first batch begins at byte `at`, or `None` if its files are
+    /// missing, damaged or of another segment.
+    pub fn load(disk: &Disk, dir: &Path, base: Offset, at: u64, segment_bytes: u64) -> Option<Self> {
         // What cannot be read is as good as missing: the segment is scanned instead.
         let read = |extension| files::read(disk, &files::base_path(dir, base, extension)).ok().flatten();
-        Self::decode(base, segment_bytes, &read(files::INDEX)?, &read(files::TIME_INDEX)?)
+        Self::decode(base, at, segment_bytes, &read(files::INDEX)?, &read(files::TIME_INDEX)?)
     }
 
     /// What both files of a sealed segment say.
-    fn decode(base: Offset, segment_bytes: u64, index: &[u8], time_index: &[u8]) -> Option<Self> {
+    fn decode(base: Offset, at: u64, segment_bytes: u64, index: &[u8], time_index: &[u8]) -> Option<Self> {
         let summary = Summary::decode(index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
         let time_summary = Summary::decode(time_index, TIME_INDEX_MAGIC)?;
         if (Summary { entries: 0, ..time_summary }) != (Summary { entries: 0, ..summary }) {
@@ -161,7 +162,7 @@ impl SegmentIndex {
             return None;
         }
         let times = Some((summary.first_time, summary.last_time));
-        Some(Self { end, times, places, time_places, ..Self::new(base) })
+        Some(Self { end, times, places, time_places, ..Self::new(base, at) })
     }
 }
 
@@ -254,7 +255,7 @@ pub(crate) fn check_any(bytes: &[u8]) {
     };
     for (index, time_index) in [(index.to_vec(), time_index.to_vec()), (sealed(index), sealed(time_index))] {
         let Some(summary) = Summary::decode(&index, INDEX_MAGIC) else { continue };
-        let Some(found) = SegmentIndex::decode(summary.base, summary.segment_bytes, &index, &time_index) else {
+        let Some(found) = SegmentIndex::decode(summary.base, 40, summary.segment_bytes, &index, &time_index) else {
             continue;
         };
         // Whatever is looked for, the place found is one of those that stand in the file, or the end.
@@ -269,7 +270,7 @@ pub(crate) fn check_any(bytes: &[u8]) {
 
 /// Index files to begin fuzzing with.
 pub(crate) fn samples() -> Vec<Vec<u8>> {
-    let mut index = SegmentIndex::new(7);
+    let mut index = SegmentIndex::new(7, 40);
     for batch in 0..5 {
         index.push(&BatchHeader {
             bytes: 20_000,
@@ -277,6 +278,7 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             durable_offset: 7,
             append_time_micros: batch.cast_signed() * 1000,
             record_count: 3,
+            attribution_bytes: 0,
             body_crc: 0,
         });
     }

@@ -36,32 +36,41 @@
 //! | [`MemoryLog`] | the same contract without a disk, for tests |
 //! | [`Position`] | for each partition of each source, the next offset |
 //! | [`Append`], [`Record`], [`RecordChunk`] | records going in and coming out |
+//! | [`ProducerId`], [`Numbering`] | producers that number their records and may send them again |
 //! | [`RecoveryReport`] | what opening for writing had to mend |
 //! | [`lock_holder`] | which process writes |
 //! | [`FileSystem`] | the files below it all, and the disk that [`simulation`] puts in their place |
 //! | [`format`](mod@format) | the bytes on disk |
 
 mod append_queue;
+mod attribution;
 mod clock;
 mod committer;
 pub mod contract;
 mod error;
 mod event_log;
+mod fields;
 mod file_log;
 mod file_system;
 mod files;
 mod follow;
+mod forgotten;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
 mod index;
+mod known;
 mod lock;
 mod memory_log;
 mod options;
 mod partition;
 mod partition_writer;
+mod places;
 mod position;
+mod producer;
+mod producers;
+mod ranges;
 mod record;
 mod recovery;
 mod retention;
@@ -72,13 +81,14 @@ mod sync_pool;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{LogError, Result};
-pub use event_log::{AppendFuture, Deleted, EventLog};
+pub use event_log::{AppendFuture, Deleted, EventLog, NumberedFuture};
 pub use file_log::FileLog;
 pub use file_system::{FileHandle, FileInfo, FileSystem, OpenMode, OperatingSystem};
 pub use lock::{LockHolder, lock_holder, lock_holder_on};
 pub use memory_log::MemoryLog;
 pub use options::{LogStats, Options};
 pub use position::Position;
+pub use producer::{Numbered, Numbering, Place, ProducerId};
 pub use record::{Append, Appended, Durability, Record, RecordChunk, Records};
 pub use recovery::{RecoveryReport, TornTail};
 

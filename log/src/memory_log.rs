@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::append_queue::encode;
+use crate::options::PRODUCERS_MAX;
+use crate::places::{PlacedRun, RecentPlaces, place};
+use crate::producers::Producers;
 use crate::record::Batch;
 use crate::{
-    Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, LogError, Offset, Position, RecordChunk,
-    Result, sources,
+    Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, LogError, Numbered, NumberedFuture,
+    Numbering, Offset, Position, RecordChunk, Result, sources,
 };
 
 /// Encoded bytes per batch at most. Small, so that tests meet many batches.
@@ -19,6 +22,8 @@ const BATCH_BYTES_MAX: u64 = 4096;
 pub struct MemoryLog {
     clock: Arc<dyn Clock>,
     sources: Mutex<BTreeMap<String, Vec<Partition>>>,
+    /// By source. Never locked before `sources`.
+    producers: Mutex<BTreeMap<String, (Producers, RecentPlaces)>>,
     heads: watch::Sender<Position>,
 }
 
@@ -54,7 +59,7 @@ impl Partition {
 impl MemoryLog {
     /// An empty log whose append times come from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, sources: Mutex::default(), heads: watch::channel(Position::new()).0 }
+        Self { clock, sources: Mutex::default(), producers: Mutex::default(), heads: watch::channel(Position::new()).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Partition>>> {
@@ -76,29 +81,78 @@ impl MemoryLog {
 
     fn append_now(&self, name: &str, records: &[Append]) -> Result<Appended> {
         let mut sources = self.lock();
-        let found = sources.get_mut(name).ok_or_else(|| LogError::UnknownSource { name: name.to_owned() })?;
-        let partitions = found.len() as u32;
-        if let Some(record) = records.iter().find(|record| record.partition >= partitions) {
-            let (name, partition) = (name.to_owned(), record.partition);
-            return Err(LogError::UnknownPartition { name, partition, partitions });
-        }
+        let found = checked(&mut sources, name, records)?;
         let mut next: Vec<Offset> = found.iter().map(|partition| partition.head).collect();
         let now_micros = self.clock.now_micros();
-        let (runs, _) = encode(records, partitions, BATCH_BYTES_MAX);
+        let (runs, _) = encode(records, found.len() as u32, BATCH_BYTES_MAX, None);
         for run in runs {
             let partition = &mut found[run.partition as usize];
             run.frames.into_iter().for_each(|frames| partition.push(now_micros, frames.record_count, frames.bytes));
         }
-        // Under the lock, so that heads are published in order.
-        self.heads.send_modify(|heads| {
-            heads.set_source(name, found.iter().map(|partition| partition.head).collect());
-        });
+        self.publish(name, found);
         let place = |record: &Append| {
             let next = &mut next[record.partition as usize];
             *next += 1;
             (record.partition, *next - 1)
         };
         Ok(Appended { records: records.iter().map(place).collect() })
+    }
+
+    fn append_numbered_now(&self, name: &str, numbering: &Numbering, records: &[Append]) -> Result<Numbered> {
+        let mut sources = self.lock();
+        let found = checked(&mut sources, name, records)?;
+        if records.is_empty() {
+            return Ok(Numbered::default());
+        }
+        let (producer, first, end) = (&numbering.producer, numbering.first, numbering.end(records.len() as u64)?);
+        let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || (Producers::new(name, PRODUCERS_MAX), RecentPlaces::of(1));
+        let (producers, recent) = producers.entry(name.to_owned()).or_insert_with(new);
+        let taken = producers.take(numbering, records.len() as u64)?;
+        let mut places: Vec<PlacedRun> = recent.find(producer, &(first..end)).collect();
+        let now_micros = self.clock.now_micros();
+        let (runs, _) = encode(records, found.len() as u32, BATCH_BYTES_MAX, Some(first));
+        for (partition, mut frames) in
+            runs.into_iter().flat_map(|run| run.frames.into_iter().map(move |frames| (run.partition, frames)))
+        {
+            frames.keep(&taken);
+            if let Some(numbers) = frames.numbers.filter(|numbers| !numbers.is_empty()) {
+                let into = &mut found[partition as usize];
+                let run = PlacedRun { partition, base_offset: into.head, numbers, repeated: false };
+                into.push(now_micros, frames.record_count, frames.bytes);
+                recent.push(producer.clone(), run.clone());
+                places.push(run);
+            }
+        }
+        producers.wrote(producer, now_micros);
+        producers.finished(producer, &taken);
+        producers.synced();
+        self.publish(name, found);
+        Ok(Numbered { records: place(first, records.len(), &places) })
+    }
+
+    /// To be called under the lock, so that heads are published in order.
+    fn publish(&self, name: &str, partitions: &[Partition]) {
+        self.heads.send_modify(|heads| {
+            heads.set_source(name, partitions.iter().map(|partition| partition.head).collect());
+        });
+    }
+}
+
+/// The partitions of a source, all of which these records name exist.
+fn checked<'a>(
+    sources: &'a mut BTreeMap<String, Vec<Partition>>,
+    name: &str,
+    records: &[Append],
+) -> Result<&'a mut Vec<Partition>> {
+    let found = sources.get_mut(name).ok_or_else(|| LogError::UnknownSource { name: name.to_owned() })?;
+    let partitions = found.len() as u32;
+    match records.iter().find(|record| record.partition >= partitions) {
+        None => Ok(found),
+        Some(record) => {
+            let (name, partition) = (name.to_owned(), record.partition);
+            Err(LogError::UnknownPartition { name, partition, partitions })
+        }
     }
 }
 
@@ -163,6 +217,16 @@ impl EventLog for MemoryLog {
 
     fn submit(&self, source: &str, records: Vec<Append>, _: Option<Durability>) -> AppendFuture {
         Box::pin(std::future::ready(self.append_now(source, &records)))
+    }
+
+    fn submit_numbered(
+        &self,
+        source: &str,
+        numbering: Numbering,
+        records: Vec<Append>,
+        _: Option<Durability>,
+    ) -> NumberedFuture {
+        Box::pin(std::future::ready(self.append_numbered_now(source, &numbering, &records)))
     }
 
     fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {

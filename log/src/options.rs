@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::{Durability, FileSystem, LogError, OperatingSystem, Result};
 
 const MIB: u64 = 1024 * 1024;
+/// How many producers are remembered per source, unless said otherwise.
+pub(crate) const PRODUCERS_MAX: usize = 1_000;
 
 /// How a [`FileLog`](crate::FileLog) writes.
 #[derive(Clone, Debug)]
@@ -31,6 +33,9 @@ pub struct Options {
     /// How many files are synced at the same time. Default 16: they wait for the disk, and the file system commits its
     /// journal once for several.
     pub sync_threads: usize,
+    /// How many producers that number their records are remembered per source; of more, those that appended last. Default
+    /// 1,000.
+    pub producers_max: usize,
     /// Where other processes can talk to this one; named in the lock file.
     pub control_socket: Option<PathBuf>,
     /// Where the files are. Default: the operating system's.
@@ -48,6 +53,7 @@ impl Default for Options {
             durability: Durability::Fsync,
             os_sync_interval: Duration::from_millis(20),
             sync_threads: 16,
+            producers_max: PRODUCERS_MAX,
             control_socket: None,
             files: Arc::new(OperatingSystem),
         }
@@ -65,6 +71,7 @@ impl Options {
         within("record_bytes_max", self.record_bytes_max, 1024 * MIB)?;
         within("batch_bytes_max", self.batch_bytes_max, 1024 * MIB)?;
         within("queue_bytes_max", self.queue_bytes_max, u64::from(u32::MAX))?;
+        within("producers_max", self.producers_max as u64, 100_000)?;
         within("sync_threads", self.sync_threads as u64, 64)
     }
 }
@@ -85,6 +92,8 @@ pub struct LogStats {
     pub syncs: u64,
     /// Segments sealed.
     pub sealed: u64,
+    /// Numbered records that came again and were not appended.
+    pub repeated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +104,7 @@ pub(crate) struct Counters {
     pub batches: AtomicU64,
     pub syncs: AtomicU64,
     pub sealed: AtomicU64,
+    pub repeated: AtomicU64,
 }
 
 impl Counters {
@@ -111,6 +121,7 @@ impl Counters {
             batches: get(&self.batches),
             syncs: get(&self.syncs),
             sealed: get(&self.sealed),
+            repeated: get(&self.repeated),
         }
     }
 }

@@ -140,6 +140,20 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether another file has taken a segment's place: a writer of this version begins the empty one of an earlier version
+    /// anew.
+    fn was_replaced(&self, segment: &Segment) -> Result<bool> {
+        if matches!(self.head, Head::Own(_)) {
+            return Ok(false);
+        }
+        let (source, base) = (&self.source, segment.base);
+        let now = Segment::open(&self.disk, &self.dir, base, source, self.partition, false, OpenMode::Read)?;
+        if now.salt != segment.salt {
+            self.open_segments().retain(|open| open.base != base);
+        }
+        Ok(now.salt != segment.salt)
+    }
+
     fn segment(&self, base: Offset) -> Result<Arc<Segment>> {
         let sealed = {
             let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +230,7 @@ impl Partition {
             };
             match action(&segment)? {
                 Ok(done) => return Ok(done),
-                Err(_) if self.are_not(&bases)? => {}
+                Err(_) if self.are_not(&bases)? || self.was_replaced(&segment)? => {}
                 Err(end) => {
                     let at = segment.file_bytes()?;
                     let reason = format!("the segment ends with offset {end}, but {offset} was durable");

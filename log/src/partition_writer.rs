@@ -6,25 +6,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::append_queue::Frames;
+use crate::attribution::Attribution;
 use crate::file_system::write_all;
 use crate::files::Disk;
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SEGMENT_VERSION, SegmentHeader};
 use crate::head::HeadFile;
+use crate::known::Known;
 use crate::partition::Partition;
+use crate::places::{PlacedRun, RecentPlaces};
+use crate::producers::Producers;
 use crate::segment::Segment;
-use crate::{LogError, Offset, Options, Result, files};
+use crate::{LogError, Offset, Options, ProducerId, Result, files};
 
 /// `IOV_MAX` on every system we know.
 const SLICES_MAX: usize = 1024;
+/// The batch's header, and what it says about producers.
+const SLICES_BEFORE: usize = 2;
 
 /// Frames waiting to be written, and which append they belong to.
 pub(crate) struct Pending {
     pub request: u64,
+    /// Who numbers the records, if anyone does.
+    pub producer: Option<ProducerId>,
+    /// Without any record, they wait for those before them.
     pub frames: Frames,
 }
 
-/// What one batch was made of: for each piece, its append and its first offset.
-pub(crate) type Written = Vec<(u64, Offset)>;
+/// What one batch was made of: for each piece, its append, its first offset and the numbers of its records if it has numbers.
+pub(crate) type Written = Vec<(u64, Offset, Option<Arc<Vec<u64>>>)>;
 
 pub(crate) struct PartitionWriter {
     pub shared: Arc<Partition>,
@@ -34,6 +43,8 @@ pub(crate) struct PartitionWriter {
     pub durable_offset: Offset,
     pub last_time_micros: i64,
     pub pending: VecDeque<Pending>,
+    /// Where the latest numbered records are.
+    pub recent: RecentPlaces,
 }
 
 impl PartitionWriter {
@@ -47,7 +58,7 @@ impl PartitionWriter {
         let (mut pieces, mut bytes) = (0, 0);
         for pending in &self.pending {
             let more = bytes + pending.frames.bytes.len() as u64;
-            if pieces > 0 && (more > bytes_max || pieces == SLICES_MAX - 1) {
+            if pieces > 0 && (more > bytes_max || pieces == SLICES_MAX - SLICES_BEFORE) {
                 break;
             }
             (pieces, bytes) = (pieces + 1, more);
@@ -58,7 +69,9 @@ impl PartitionWriter {
     /// Whether the next batch belongs in a new segment.
     pub fn is_full(&self, options: &Options, now_micros: i64) -> bool {
         let end = self.active.index().end;
-        let bytes = end.at + BATCH_HEADER_BYTES as u64 + self.next_batch(options.batch_bytes_max).1;
+        // What a segment begins with is not its own: many producers must not make it full at once.
+        let own = end.at - (self.active.begin - SEGMENT_HEADER_BYTES as u64);
+        let bytes = own + BATCH_HEADER_BYTES as u64 + self.next_batch(options.batch_bytes_max).1;
         (end.offset > self.active.base && bytes > options.segment_bytes_max) || self.is_aged(options, now_micros)
     }
 
@@ -69,32 +82,73 @@ impl PartitionWriter {
         times.map(age).is_some_and(|age| age >= options.segment_age_max_micros)
     }
 
-    /// Writes one batch of what is waiting. Does not sync. Returns what was in it and its size.
-    pub fn write_batch(&mut self, options: &Options, now_micros: i64) -> Result<(Written, u64)> {
-        let (pieces, body_bytes) = self.next_batch(options.batch_bytes_max);
+    /// Writes one batch of what is waiting, if there is any record in it. Does not sync. Returns what was in it and its size.
+    /// `producers` are the source's.
+    pub fn write_batch(
+        &mut self,
+        options: &Options,
+        now_micros: i64,
+        producers: Option<&mut Producers>,
+    ) -> Result<(Written, u64)> {
+        let (pieces, frames_bytes) = self.next_batch(options.batch_bytes_max);
         let taken: Vec<Pending> = self.pending.drain(..pieces).collect();
-        let body_crc = taken.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, &piece.frames.bytes));
+        let mut bytes = 0;
+        if frames_bytes > 0 {
+            let append_time_micros = now_micros.max(self.last_time_micros);
+            let attributed = producers.map(|producers| self.attribute(&taken, append_time_micros, producers));
+            bytes = self.write(&taken, frames_bytes, append_time_micros, &attributed.unwrap_or_default())?;
+        }
+        let mut written = Written::with_capacity(pieces);
+        for piece in taken {
+            written.push((piece.request, self.next_offset, piece.frames.numbers));
+            self.next_offset += u64::from(piece.frames.record_count);
+        }
+        Ok((written, bytes))
+    }
+
+    /// What the batch of these pieces says about producers. Takes note of it.
+    fn attribute(&mut self, pieces: &[Pending], append_time_micros: i64, producers: &mut Producers) -> Vec<u8> {
+        let (mut encoded, mut first_record) = (Vec::new(), 0);
+        for piece in pieces {
+            if let (Some(producer), Some(numbers)) = (&piece.producer, &piece.frames.numbers) {
+                let (producer, numbers, complete) = (producer.clone(), numbers.clone(), producers.complete(producer));
+                producers.wrote(&producer, append_time_micros);
+                let (partition, base_offset) = (self.shared.partition, self.next_offset + u64::from(first_record));
+                let run = PlacedRun { partition, base_offset, numbers: numbers.clone(), repeated: true };
+                self.recent.push(producer.clone(), run);
+                Attribution { producer, first_record, complete, numbers }.encode(&mut encoded);
+            }
+            first_record += piece.frames.record_count;
+        }
+        encoded
+    }
+
+    fn write(
+        &mut self,
+        pieces: &[Pending],
+        frames_bytes: u64,
+        append_time_micros: i64,
+        attributed: &[u8],
+    ) -> Result<u64> {
+        let begun = crc32c::crc32c(attributed);
+        let body_crc = pieces.iter().fold(begun, |crc, piece| crc32c::crc32c_append(crc, &piece.frames.bytes));
         let header = BatchHeader {
-            bytes: (BATCH_HEADER_BYTES as u64 + body_bytes) as u32,
+            bytes: (BATCH_HEADER_BYTES as u64 + attributed.len() as u64 + frames_bytes) as u32,
             base_offset: self.next_offset,
             durable_offset: self.durable_offset,
-            append_time_micros: now_micros.max(self.last_time_micros),
-            record_count: taken.iter().map(|piece| piece.frames.record_count).sum(),
+            append_time_micros,
+            record_count: pieces.iter().map(|piece| piece.frames.record_count).sum(),
+            attribution_bytes: attributed.len() as u32,
             body_crc,
         };
         let encoded = header.encode(self.active.salt);
-        let mut slices = Vec::with_capacity(pieces + 1);
-        slices.push(IoSlice::new(&encoded));
-        slices.extend(taken.iter().map(|piece| IoSlice::new(&piece.frames.bytes)));
+        let mut slices = Vec::with_capacity(pieces.len() + SLICES_BEFORE);
+        slices.extend([IoSlice::new(&encoded), IoSlice::new(attributed)]);
+        slices.extend(pieces.iter().map(|piece| IoSlice::new(&piece.frames.bytes)));
         write_all(&*self.active.file, &mut slices).map_err(LogError::stopped(&self.active.path))?;
         self.active.index().push(&header);
-        self.last_time_micros = header.append_time_micros;
-        let mut written = Written::with_capacity(pieces);
-        for piece in &taken {
-            written.push((piece.request, self.next_offset));
-            self.next_offset += u64::from(piece.frames.record_count);
-        }
-        Ok((written, u64::from(header.bytes)))
+        self.last_time_micros = append_time_micros;
+        Ok(u64::from(header.bytes))
     }
 
     /// Says that everything written so far is durable, after it has been synced.
@@ -105,12 +159,12 @@ impl PartitionWriter {
         Ok(())
     }
 
-    /// Seals the active segment, all of which must be durable, and begins the next.
-    pub fn roll(&mut self, now_micros: i64) -> Result<()> {
+    /// Seals the active segment, all of which must be durable, and begins the next with what is known of producers.
+    pub fn roll(&mut self, now_micros: i64, known: &Known) -> Result<()> {
         debug_assert!(!self.is_dirty());
         let shared = &self.shared;
         let (disk, dir) = (&shared.disk, &shared.dir);
-        let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros)?;
+        let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros, known)?;
         files::sync_dir(disk, dir)?;
         let saved = self.active.index().save(disk, dir, self.active.base);
         if let Err(error) = saved {
@@ -130,11 +184,14 @@ pub(crate) fn create_segment(
     partition: u32,
     base_offset: Offset,
     created_micros: i64,
+    known: &Known,
 ) -> Result<Segment> {
     let source_crc = crc32c::crc32c(source.as_bytes());
-    let header = SegmentHeader { partition, base_offset, created_micros, source_crc }.encode();
+    let header = SegmentHeader { version: SEGMENT_VERSION, partition, base_offset, created_micros, source_crc };
     let path = files::base_path(dir, base_offset, files::SEGMENT);
-    let file = files::create_whole(disk, &path, &header)?;
-    let (_, salt) = SegmentHeader::decode(&header).map_err(|reason| LogError::damaged(&path, 0, reason))?;
-    Ok(Segment::new(base_offset, path, file, salt))
+    let encoded = header.encode();
+    let (_, salt) = SegmentHeader::decode(&encoded).map_err(|reason| LogError::damaged(&path, 0, reason))?;
+    let whole = [&encoded[..], &known.encode(salt)].concat();
+    let file = files::create_whole(disk, &path, &whole)?;
+    Ok(Segment::new(&header, path, file, salt, whole.len() as u64))
 }

@@ -6,18 +6,26 @@
 //! any good batch behind a bad one proves damage. Only then is the rest of the file a *torn tail*, which is set aside. (At
 //! level `os` several batches may be unsynced when the machine loses power, and the disk may have kept a later one but not an
 //! earlier: the later one's header does not claim the earlier, and they are set aside together.)
+//!
+//! The same walk finds out what the partition knows about producers; what the partitions of a source know together is what its
+//! producers are told.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::attribution::{self, Attribution};
 use crate::file_log::Shared;
 use crate::file_system::{read_exact, read_fully};
 use crate::files::Disk;
-use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_HEADER_BYTES};
+use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_VERSION};
 use crate::head::HeadFile;
 use crate::index::{Place, SegmentIndex, Summary};
+use crate::known::Known;
 use crate::partition::Partition;
-use crate::partition_writer::PartitionWriter;
+use crate::partition_writer::{PartitionWriter, create_segment};
+use crate::places::{PlacedRun, RecentPlaces};
+use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::{LogError, Offset, OpenMode, Result, files, retention, sources};
 
@@ -58,7 +66,7 @@ pub struct TornTail {
 ///
 /// What a process wrote before it died is there, but need not be durable: nothing may be built on it before it is. So every
 /// directory is synced.
-pub(crate) fn open_all(shared: &Shared) -> Result<(Vec<PartitionWriter>, RecoveryReport)> {
+pub(crate) fn open_all(shared: &Shared, producers_max: usize, now_micros: i64) -> Result<Recovered> {
     let Shared { disk, dir, .. } = shared;
     for name in files::list(disk, dir)?.into_iter().filter(|name| files::check_source_name(name).is_ok()) {
         sources::refuse_headless(disk, &dir.join(name))?;
@@ -69,29 +77,55 @@ pub(crate) fn open_all(shared: &Shared) -> Result<(Vec<PartitionWriter>, Recover
         files::sync_above(disk, dir)?;
     }
     files::sync_dir(disk, dir)?;
-    let (mut writers, mut report) = (Vec::new(), RecoveryReport::default());
+    let (mut writers, mut producers, mut report) = (Vec::new(), BTreeMap::new(), RecoveryReport::default());
     for (name, partitions) in found {
         let (first, dir) = (writers.len(), dir.join(&name));
         files::sync_dir(disk, &dir)?;
+        let mut known = Known::default();
         for partition in 0..partitions {
-            writers.push(open_partition(disk, &dir.join(partition.to_string()), &name, partition, &mut report)?);
+            let place = PartitionPlace {
+                disk,
+                dir: &dir.join(partition.to_string()),
+                source: &name,
+                partition,
+                partitions,
+                now_micros,
+            };
+            let (writer, learned) = open_partition(&place, &mut report)?;
+            writers.push(writer);
+            known.merge(learned);
+        }
+        if !known.is_empty() {
+            producers.insert(name.clone(), Producers::recovered(&name, producers_max, known));
         }
         shared.add_source(&name, first, writers[first..].iter().map(|writer| writer.shared.clone()).collect());
     }
-    Ok((writers, report))
+    Ok(Recovered { writers, producers, report })
 }
 
-/// Opens one partition for writing.
-fn open_partition(
-    disk: &Disk,
-    dir: &Path,
-    source: &str,
+/// All that opening a log for writing found.
+pub(crate) struct Recovered {
+    pub writers: Vec<PartitionWriter>,
+    /// By source, where there are any.
+    pub producers: BTreeMap<String, Producers>,
+    pub report: RecoveryReport,
+}
+
+struct PartitionPlace<'a> {
+    disk: &'a Disk,
+    dir: &'a Path,
+    source: &'a str,
     partition: u32,
-    report: &mut RecoveryReport,
-) -> Result<PartitionWriter> {
+    partitions: u32,
+    now_micros: i64,
+}
+
+/// Opens one partition for writing. Returns what it knows about producers, too.
+fn open_partition(place: &PartitionPlace<'_>, report: &mut RecoveryReport) -> Result<(PartitionWriter, Known)> {
+    let &PartitionPlace { disk, dir, source, partition, partitions, now_micros } = place;
     remove_unfinished(disk, dir)?;
     files::sync_dir(disk, dir)?;
-    let bases = files::list_bases(disk, dir, files::SEGMENT)?;
+    let mut bases = files::list_bases(disk, dir, files::SEGMENT)?;
     let Some(&last) = bases.last() else {
         return Err(LogError::damaged(dir, 0, "the partition has no segment"));
     };
@@ -101,7 +135,16 @@ fn open_partition(
     }
     let active = Segment::open(disk, dir, last, source, partition, false, OpenMode::Write)?;
     let (mut head_file, durable) = open_head(disk, dir, report)?;
-    if let Some(torn) = scan_active(disk, &active, source, partition, durable)? {
+    let (mut known, mut recent) = (active.known()?, RecentPlaces::of(partitions));
+    let mut learn = |header: &BatchHeader, attribution: Attribution| {
+        known.note(&attribution, header.append_time_micros);
+        let base_offset = header.base_offset + u64::from(attribution.first_record);
+        recent.push(
+            attribution.producer,
+            PlacedRun { partition, base_offset, numbers: attribution.numbers, repeated: true },
+        );
+    };
+    if let Some(torn) = scan_active(disk, &active, source, partition, durable, &mut learn)? {
         tracing::warn!(
             source, partition, segment = %torn.segment.display(), byte_offset = torn.byte_offset, bytes = torn.bytes,
             kept_in = %torn.kept_in.display(), reason = torn.reason, "set a torn tail aside"
@@ -118,9 +161,21 @@ fn open_partition(
     head_file.write(end.offset)?;
     head_file.sync()?;
     head_file.write(end.offset)?;
+    let active = if active.version == SEGMENT_VERSION {
+        active
+    } else {
+        // An earlier version's segment gets no batch of this one.
+        let next = create_segment(disk, dir, source, partition, end.offset, now_micros, &known)?;
+        files::sync_dir(disk, dir)?;
+        if end.offset > last {
+            active.index().save(disk, dir, last)?;
+            bases.push(end.offset);
+        }
+        next
+    };
     let active = Arc::new(active);
     let (disk, name, dir) = (disk.clone(), source.to_owned(), dir.to_owned());
-    Ok(PartitionWriter {
+    let writer = PartitionWriter {
         shared: Arc::new(Partition::written_here(disk, name, partition, dir, bases, active.clone(), end.offset)),
         active,
         head_file,
@@ -128,7 +183,9 @@ fn open_partition(
         durable_offset: end.offset,
         last_time_micros: times.map_or(last_time_micros, |(_, last)| last),
         pending: Default::default(),
-    })
+        recent,
+    };
+    Ok((writer, known))
 }
 
 /// Removes what a dead writer had not finished making, and indexes whose segment retention has deleted.
@@ -164,7 +221,7 @@ fn check_sealed(
         return Ok(summary.last_time);
     }
     let segment = Segment::open(disk, dir, base, source, partition, false, OpenMode::Read)?;
-    if let Some((place, reason)) = scan(&segment)? {
+    if let Some((place, reason)) = scan(&segment, &mut |_, _| {})? {
         return Err(segment.damaged(place.at, &reason));
     }
     let index = segment.index();
@@ -208,8 +265,9 @@ fn scan_active(
     source: &str,
     partition: u32,
     durable: Offset,
+    learn: &mut dyn FnMut(&BatchHeader, Attribution),
 ) -> Result<Option<TornTail>> {
-    let Some((place, reason)) = scan(segment)? else { return Ok(None) };
+    let Some((place, reason)) = scan(segment, learn)? else { return Ok(None) };
     if durable > place.offset {
         return Err(segment.damaged(place.at, &format!("{reason}; its records were durable (the head is {durable})")));
     }
@@ -220,9 +278,9 @@ fn scan_active(
     set_aside(disk, segment, source, partition, place, reason).map(Some)
 }
 
-/// Checks every batch of a segment and extends its index over them. Returns where the first bad one begins and what is wrong
-/// with it.
-fn scan(segment: &Segment) -> Result<Option<(Place, String)>> {
+/// Checks every batch of a segment and extends its index over them; `learn` is told which records are whose. Returns where the
+/// first bad one begins and what is wrong with it.
+fn scan(segment: &Segment, learn: &mut dyn FnMut(&BatchHeader, Attribution)) -> Result<Option<(Place, String)>> {
     let mut window = Window::new(segment)?;
     loop {
         let place = segment.index().end;
@@ -230,8 +288,15 @@ fn scan(segment: &Segment) -> Result<Option<(Place, String)>> {
             return Ok(None);
         }
         match window.batch(place.at)? {
-            Ok(header) if header.base_offset == place.offset => segment.index().push(&header),
-            Ok(header) => {
+            Ok((header, attributed)) if header.base_offset == place.offset => {
+                let Some(attributed) = attribution::decode(attributed, header.record_count) else {
+                    let reason = "what the batch says about producers contradicts itself";
+                    return Ok(Some((place, reason.to_owned())));
+                };
+                attributed.into_iter().for_each(|attribution| learn(&header, attribution));
+                segment.index().push(&header);
+            }
+            Ok((header, _)) => {
                 let reason = format!("a batch begins with offset {}, expected {}", header.base_offset, place.offset);
                 return Ok(Some((place, reason)));
             }
@@ -252,7 +317,7 @@ fn claim_after(segment: &Segment, bad: Place) -> Result<Option<(u64, Offset)>> {
         };
         at += skip as u64;
         match window.batch(at)? {
-            Ok(header) if header.base_offset >= bad.offset => {
+            Ok((header, _)) if header.base_offset >= bad.offset => {
                 if header.durable_offset > bad.offset {
                     return Ok(Some((at, header.durable_offset)));
                 }
@@ -307,7 +372,7 @@ fn make_durable(segment: &Segment, durable: Offset, end: Place) -> Result<()> {
     if end.offset == durable {
         return Ok(());
     }
-    let mut at = if durable < segment.base { SEGMENT_HEADER_BYTES as u64 } else { segment.index().floor(durable).at };
+    let mut at = if durable < segment.base { segment.begin } else { segment.index().floor(durable).at };
     let mut bytes = Vec::new();
     while at < end.at {
         bytes.resize(WINDOW_BYTES.min(end.at - at) as usize, 0);
@@ -344,8 +409,8 @@ impl<'a> Window<'a> {
         Ok(&self.buffer[(at - self.at) as usize..])
     }
 
-    /// The header of the good batch at `at`, or what is wrong with it.
-    fn batch(&mut self, at: u64) -> Result<Result<BatchHeader, &'static str>> {
+    /// The header of the good batch at `at` and what it says about producers, or what is wrong with it.
+    fn batch(&mut self, at: u64) -> Result<Result<(BatchHeader, &[u8]), &'static str>> {
         let (salt, left) = (self.segment.salt, self.file_bytes - at);
         let header = match BatchHeader::decode(self.get(at, BATCH_HEADER_BYTES as u64)?, salt) {
             Ok(header) if u64::from(header.bytes) > left => return Ok(Err("the batch is cut off")),
@@ -353,6 +418,7 @@ impl<'a> Window<'a> {
             Err(reason) => return Ok(Err(reason)),
         };
         let bytes = self.get(at, u64::from(header.bytes))?;
-        Ok(header.check_body(&bytes[BATCH_HEADER_BYTES..header.bytes as usize]).map(|()| header))
+        let body = &bytes[BATCH_HEADER_BYTES..header.bytes as usize];
+        Ok(header.check_body(body).map(|()| (header, &body[..header.attribution_bytes as usize])))
     }
 }

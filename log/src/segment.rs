@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::file_system::read_fully;
 use crate::files::{Disk, OpenFile};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Place, SegmentIndex};
+use crate::known::{self, BLOCK_HEADER_BYTES, Known};
 use crate::record::Batch;
 use crate::{LogError, Offset, OpenMode, Result, files};
 
@@ -24,6 +25,9 @@ pub(crate) struct Segment {
     pub path: PathBuf,
     pub file: OpenFile,
     pub salt: u32,
+    pub version: u32,
+    /// The byte where the first batch begins.
+    pub begin: u64,
     index: Mutex<SegmentIndex>,
 }
 
@@ -36,8 +40,10 @@ pub(crate) enum Found {
 }
 
 impl Segment {
-    pub fn new(base: Offset, path: PathBuf, file: OpenFile, salt: u32) -> Self {
-        Self { base, path, file, salt, index: Mutex::new(SegmentIndex::new(base)) }
+    /// A segment just created, whose first batch will begin at byte `begin`.
+    pub fn new(header: &SegmentHeader, path: PathBuf, file: OpenFile, salt: u32, begin: u64) -> Self {
+        let (base, version) = (header.base_offset, header.version);
+        Self { base, path, file, salt, version, begin, index: Mutex::new(SegmentIndex::new(base, begin)) }
     }
 
     /// Opens a segment and checks that it is what its name says. `sealed` lets its index files be used.
@@ -52,7 +58,7 @@ impl Segment {
     ) -> Result<Self> {
         let path = files::base_path(dir, base, files::SEGMENT);
         let file = files::open(disk, &path, mode)?;
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let mut bytes = [0; SEGMENT_HEADER_BYTES + BLOCK_HEADER_BYTES];
         let filled = read_fully(&*file, &mut bytes, 0).map_err(LogError::io("read", &path))?;
         let (header, salt) =
             SegmentHeader::decode(&bytes[..filled]).map_err(|reason| LogError::damaged(&path, 0, reason))?;
@@ -61,11 +67,30 @@ impl Segment {
             let reason = "the segment belongs to another source, partition or offset than its path says";
             return Err(LogError::damaged(&path, 0, reason));
         }
-        let segment = Self::new(base, path, file, salt);
-        if sealed && let Some(index) = SegmentIndex::load(disk, dir, base, segment.file_bytes()?) {
+        let known_bytes = match header.version {
+            1 => 0,
+            _ => known::block_bytes(&bytes[SEGMENT_HEADER_BYTES..filled], salt)
+                .map_err(|reason| LogError::damaged(&path, SEGMENT_HEADER_BYTES as u64, reason))?,
+        };
+        let segment = Self::new(&header, path, file, salt, SEGMENT_HEADER_BYTES as u64 + known_bytes);
+        let file_bytes = segment.file_bytes()?;
+        if segment.begin > file_bytes {
+            return Err(segment.damaged(SEGMENT_HEADER_BYTES as u64, "the list of producers is cut off"));
+        }
+        if sealed && let Some(index) = SegmentIndex::load(disk, dir, base, segment.begin, file_bytes) {
             *segment.index() = index;
         }
         Ok(segment)
+    }
+
+    /// What was known of the source's producers when the segment was begun.
+    pub fn known(&self) -> Result<Known> {
+        let at = SEGMENT_HEADER_BYTES as u64;
+        if self.begin == at {
+            return Ok(Known::default());
+        }
+        let block = self.load(at, self.begin - at)?;
+        Known::decode(&block, self.salt).map_err(|reason| self.damaged(at, reason))
     }
 
     pub fn index(&self) -> MutexGuard<'_, SegmentIndex> {
@@ -104,8 +129,9 @@ impl Segment {
                     break;
                 }
                 if header.end_offset() > from {
-                    let body = buffer.slice(used + BATCH_HEADER_BYTES..end);
+                    let mut body = buffer.slice(used + BATCH_HEADER_BYTES..end);
                     header.check_body(&body).map_err(|reason| self.damaged(place.at, reason))?;
+                    body.advance(header.attribution_bytes as usize);
                     batches.push(Batch {
                         base_offset: header.base_offset,
                         append_time_micros: header.append_time_micros,
@@ -161,7 +187,7 @@ impl Segment {
         if let Some((first, _)) = self.index().times {
             return Ok(first);
         }
-        let begin = Place { offset: self.base, at: SEGMENT_HEADER_BYTES as u64 };
+        let begin = Place { offset: self.base, at: self.begin };
         let buffer = self.load(begin.at, BATCH_HEADER_BYTES as u64)?;
         Ok(self.header(&buffer, begin)?.append_time_micros)
     }
@@ -169,7 +195,7 @@ impl Segment {
     /// The last append time of the records below `to`, all of which must be durable.
     pub fn last_time(&self, to: Offset) -> Result<i64> {
         let mut last = i64::MIN;
-        let begin = Place { offset: self.base, at: SEGMENT_HEADER_BYTES as u64 };
+        let begin = Place { offset: self.base, at: self.begin };
         self.walk(begin, |_, header| {
             last = header.append_time_micros;
             header.end_offset() < to

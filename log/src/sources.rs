@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::files::Disk;
 use crate::format::{SEGMENT_HEADER_BYTES, decode_source, encode_source};
 use crate::head::HeadFile;
+use crate::known::Known;
 use crate::partition::Partition;
 use crate::partition_writer::{PartitionWriter, create_segment};
+use crate::places::RecentPlaces;
 use crate::{LogError, Result, files};
 
 const SOURCE_FILE: &str = "source";
@@ -39,7 +41,7 @@ pub(crate) fn create(
     for partition in 0..partitions {
         let dir = dir.join(partition.to_string());
         files::create_dir(disk, &dir)?;
-        let active = Arc::new(create_segment(disk, &dir, name, partition, 0, now_micros)?);
+        let active = Arc::new(create_segment(disk, &dir, name, partition, 0, now_micros, &Known::default())?);
         let head_file = HeadFile::create(disk, &dir, 0)?;
         files::sync_dir(disk, &dir)?;
         let (disk, source) = (disk.clone(), name.to_owned());
@@ -51,6 +53,7 @@ pub(crate) fn create(
             durable_offset: 0,
             last_time_micros: i64::MIN,
             pending: Default::default(),
+            recent: RecentPlaces::of(partitions),
         });
     }
     // Where the file is after a power failure, the partitions are.

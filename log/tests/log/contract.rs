@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use watershed_log::{
-    Append, AppendFuture, Clock, Deleted, Durability, EventLog, FileLog, ManualClock, MemoryLog, Offset, Options,
-    Position, RecordChunk, Result, contract,
+    Append, AppendFuture, Clock, Deleted, Durability, EventLog, FileLog, ManualClock, MemoryLog, NumberedFuture,
+    Numbering, Offset, Options, Position, RecordChunk, Result, contract,
 };
 
 /// A log with its directory, removed at the end.
@@ -60,6 +60,15 @@ macro_rules! delegate {
             }
             fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
                 self.$write.submit(source, records, durability)
+            }
+            fn submit_numbered(
+                &self,
+                source: &str,
+                numbering: Numbering,
+                records: Vec<Append>,
+                durability: Option<Durability>,
+            ) -> NumberedFuture {
+                self.$write.submit_numbered(source, numbering, records, durability)
             }
             fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {
                 self.$write.retain(below, appended_before_micros)

@@ -7,9 +7,13 @@ mod crash;
 mod durability;
 mod faults;
 mod histories;
+mod producers;
 mod readers;
 mod recovery;
+#[path = "../../../tests/support/seeds.rs"]
+mod seeds;
 mod segments;
+mod sent_again;
 mod simulation;
 
 use std::path::{Path, PathBuf};

@@ -166,10 +166,13 @@ impl Error {
 fn log_kind(error: &LogError) -> Kind {
     match error {
         LogError::Locked { .. } => Kind::Busy,
+        LogError::TooManyProducers { .. } => Kind::Retryable,
         LogError::UnknownSource { .. }
         | LogError::UnknownPartition { .. }
         | LogError::PartitionsFixed { .. }
         | LogError::Invalid { .. }
+        | LogError::NumberGap { .. }
+        | LogError::ProducerForgotten { .. }
         | LogError::RecordTooLarge { .. } => Kind::Usage,
         _ => Kind::Failure,
     }

@@ -66,7 +66,7 @@ pub use project::{
     ViewLedger, ViewStatus, Writer,
 };
 pub use watershed_batch::Report;
-pub use watershed_log::Position;
+pub use watershed_log::{Numbering, Position, ProducerId};
 pub use watershed_pipelines::{
     builder as definition,
     catalog::Catalog,

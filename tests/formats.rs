@@ -32,6 +32,9 @@ struct Expected {
     /// By view and partition, from the newest manifest.
     digests: BTreeMap<String, BTreeMap<String, String>>,
     fingerprints: BTreeMap<String, String>,
+    /// How many records each producer had numbered.
+    #[serde(default)]
+    producers: BTreeMap<String, u64>,
 }
 
 fn fixtures() -> PathBuf {
@@ -71,6 +74,11 @@ fn written() -> System {
     let mut rng = StdRng::seed_from_u64(1);
     for hour in 0..9 {
         system.append("samples", (0..20).map(|_| payload(&mut rng, hour)).collect());
+        for (producer, &count) in &producers() {
+            let first = count / 9 * hour as u64;
+            let payloads = (0..count / 9).map(|_| payload(&mut rng, hour)).collect();
+            assert_eq!(system.append_numbered("samples", producer, first, payloads).repeated, 0);
+        }
         match hour {
             2 | 6 => drop(system.batch()),
             4 | 7 => drop(system.epoch()),
@@ -81,7 +89,12 @@ fn written() -> System {
     system
 }
 
-fn expected(system: &System) -> Expected {
+/// How many records each producer numbers.
+fn producers() -> BTreeMap<String, u64> {
+    [("export".to_owned(), 45), ("second é".to_owned(), 9)].into()
+}
+
+fn expected(system: &System, producers: BTreeMap<String, u64>) -> Expected {
     let project = system.project();
     let manifest = project.store().expect("a store").latest_manifest().expect("it is read").expect("there is one");
     Expected {
@@ -94,6 +107,7 @@ fn expected(system: &System) -> Expected {
             })
             .collect(),
         fingerprints: manifest.views.iter().map(|(name, view)| (name.clone(), view.fingerprint.clone())).collect(),
+        producers,
     }
 }
 
@@ -106,7 +120,7 @@ fn write(name: &str) {
         copy(&system.project().directory().join(part), &folder.join(part));
     }
     let _ = fs::remove_file(folder.join("log/lock"));
-    let text = serde_json::to_string_pretty(&expected(&system)).expect("JSON");
+    let text = serde_json::to_string_pretty(&expected(&system, producers())).expect("JSON");
     fs::write(folder.join(EXPECTED), text + "\n").expect("a file");
 }
 
@@ -135,11 +149,16 @@ fn what_earlier_versions_wrote_gives_the_same_answers() {
     for (name, fixture) in &kept {
         let then = read_expected(fixture);
         let mut system = System::copy_of(fixture, BEGIN_MICROS + 10 * HOUR_MICROS);
-        let now = expected(&system);
+        let now = expected(&system, then.producers.clone());
         assert_eq!(now, then, "{name}");
         // The stored partials were read, not made anew.
         for (view, receipt) in system.receipt("SELECT * FROM tumbling t JOIN sketches s ON t.every = s.flag").views {
             assert!(receipt.built, "{name}: {view} was not read from the store");
+        }
+        // What producers sent is known, and comes no second time.
+        for (producer, &count) in &then.producers {
+            let again = (0..count).map(|_| payload(&mut StdRng::seed_from_u64(3), 1)).collect();
+            assert_eq!(system.append_numbered("samples", producer, 0, again).repeated, count, "{name}: {producer}");
         }
         // Log and archive alone give the same, and so does the way on from here.
         system.verify();

@@ -10,6 +10,7 @@ mod faults;
 mod flights;
 mod formats;
 mod hostile;
+mod numbered;
 mod parity;
 mod processes;
 mod readme;

@@ -8,6 +8,7 @@ use std::{
 
 use indicatif::ProgressBar;
 use serde_json::json;
+use watershed_log::{Numbering, ProducerId};
 
 use crate::{
     AppendOptions, AppendReport, Lines,
@@ -29,6 +30,13 @@ pub(crate) struct Args {
     /// When a record counts as acknowledged; without it: as configured (log.durability).
     #[arg(long, value_enum)]
     durability: Option<Durability>,
+    /// Names the sequence of records that the lines are: what of it is in the log is not appended again, so that the same
+    /// command may be run again after whatever befell it. The lines are numbered, blank ones left out.
+    #[arg(long, value_name = "ID", value_parser = |id: &str| ProducerId::new(id))]
+    producer: Option<ProducerId>,
+    /// The number of the first line in the producer's sequence, which begins with 0.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "producer")]
+    sequence: u64,
     /// Does not check the records against the table's schema to warn of dead letters.
     #[arg(long)]
     no_check: bool,
@@ -53,7 +61,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         let file = File::open(&args.file).map_err(Error::io("open", &args.file))?;
         Lines::read(&args.file.to_string_lossy(), file)
     };
-    let options = AppendOptions { durability: args.durability, check: !args.no_check };
+    let numbering = args.producer.clone().map(|producer| Numbering { producer, first: args.sequence });
+    let options = AppendOptions { durability: args.durability, check: !args.no_check, numbering };
     let bar = progress_bar(ProgressBar::new_spinner(), "{spinner} {human_pos} records acknowledged, {per_sec}");
     let stop = stop_signal()?;
     let mut out = std::io::stdout();
@@ -84,13 +93,18 @@ fn print(args: &Args, report: &AppendReport) -> Result<(), Error> {
         .iter()
         .map(|(partition, (first, last))| format!("  partition {partition}: offsets {first} to {last}"))
         .collect();
+    let repeated = match (&args.producer, acknowledged.repeated) {
+        (None, _) => String::new(),
+        (Some(_), repeated) => format!(", {repeated} of them were there before"),
+    };
     match args.format {
-        Format::Table => writeln!(out, "{} records acknowledged in {}", acknowledged.records, args.table)
+        Format::Table => writeln!(out, "{} records acknowledged in {}{repeated}", acknowledged.records, args.table)
             .and_then(|()| offsets.iter().try_for_each(|line| writeln!(out, "{line}"))),
         Format::Json => {
             let report = json!({
                 "table": args.table,
                 "acknowledged": acknowledged.records,
+                "repeated": acknowledged.repeated,
                 "dead": report.dead,
                 "offsets": acknowledged.offsets,
             });

@@ -14,8 +14,8 @@ mod socket;
 pub use self::{
     client::Client,
     protocol::{
-        Acknowledged, Answered, ControlError, Frame, PROTOCOL_VERSION, REPLY_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX,
-        Reply, Request, decode_payloads, encode_payloads, read_frame, write_frame,
+        Acknowledged, Answered, ControlError, Frame, PROTOCOL_VERSION, ProducerRecords, REPLY_BODY_BYTES_MAX,
+        REQUEST_BODY_BYTES_MAX, Reply, Request, decode_payloads, encode_payloads, read_frame, write_frame,
     },
     server::{Holder, Server},
     socket::{ControlSocket, socket_path},

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use watershed_batch::ParityQuestion;
+use watershed_log::Place;
 use watershed_pipelines::{
     key::KeyFilter,
     types::{Schema, Value},
@@ -92,6 +93,8 @@ pub enum Request {
         source: String,
         /// `true`: acknowledge after `fsync`; `false`: after the write; absent: as the holder is configured.
         fsync: Option<bool>,
+        /// Who numbers the records, if anyone does: those that the log has are not appended again.
+        producer: Option<ProducerRecords>,
     },
     /// Record an epoch at the head.
     Epoch,
@@ -144,6 +147,16 @@ pub enum Request {
     },
 }
 
+/// Who appends, and which of its records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProducerRecords {
+    /// The producer's name.
+    pub id: String,
+    /// The number of the first record.
+    pub first: u64,
+}
+
 /// What the holder replies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -182,7 +195,9 @@ pub enum Reply {
 pub struct Acknowledged {
     /// Number of records.
     pub records: u64,
-    /// By partition: the first and the last offset.
+    /// How many of them a producer had appended before, so that they were not appended again.
+    pub repeated: u64,
+    /// By partition: the first and the last offset, of those whose place is known. That of a repeated record need not be.
     pub offsets: BTreeMap<u32, (u64, u64)>,
 }
 
@@ -194,9 +209,19 @@ impl Acknowledged {
         *range = (range.0.min(offset), range.1.max(offset));
     }
 
+    /// Counts one numbered record.
+    pub fn add_place(&mut self, place: Place) {
+        match place.at {
+            Some((partition, offset)) => self.add(partition, offset),
+            None => self.records += 1,
+        }
+        self.repeated += u64::from(place.repeated);
+    }
+
     /// Adds other records.
     pub fn merge(&mut self, other: &Acknowledged) {
         self.records += other.records;
+        self.repeated += other.repeated;
         for (&partition, &(first, last)) in &other.offsets {
             let range = self.offsets.entry(partition).or_insert((first, last));
             *range = (range.0.min(first), range.1.max(last));
@@ -379,7 +404,7 @@ mod tests {
 
         #[test]
         fn cut_off_frames_are_errors(body in any::<Vec<u8>>(), cut in any::<prop::sample::Index>()) {
-            let bytes = encoded(&Request::Append { source: "payments".to_owned(), fsync: Some(true) }, &body);
+            let bytes = encoded(&Request::Append { source: "payments".to_owned(), fsync: Some(true), producer: None }, &body);
             let cut = cut.index(bytes.len());
             let result = decoded(&bytes[..cut]);
             let is_right = if cut == 0 { matches!(result, Ok(None)) } else { result.is_err() };
@@ -416,8 +441,10 @@ mod tests {
         all.add(1, 8);
         let mut more = Acknowledged::default();
         more.add(0, 3);
-        more.add(1, 9);
+        more.add_place(Place { at: Some((1, 9)), repeated: false });
+        more.add_place(Place { at: Some((1, 2)), repeated: true });
+        more.add_place(Place { at: None, repeated: true });
         all.merge(&more);
-        assert_eq!(all, Acknowledged { records: 4, offsets: [(0, (3, 3)), (1, (7, 9))].into() });
+        assert_eq!(all, Acknowledged { records: 6, repeated: 2, offsets: [(0, (3, 3)), (1, (2, 9))].into() });
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{sync::mpsc, task::JoinSet};
+use watershed_log::Numbering;
 use watershed_pipelines::decode::{ColumnSet, Decoder, RawRecord};
 
 use super::Project;
@@ -27,6 +28,8 @@ pub struct AppendOptions {
     pub durability: Option<Durability>,
     /// Checks every record against the table's schema, to count what will be dead letters. Nothing is refused.
     pub check: bool,
+    /// Who numbers the lines, and the first one's number: what of them the log has is not appended again.
+    pub numbering: Option<Numbering>,
 }
 
 /// What became of the lines.
@@ -146,6 +149,7 @@ impl Project {
         let mut chunks = Some(lines.chunks);
         let mut stop = std::pin::pin!(stop);
         let mut pipeline = writer.pipeline();
+        let mut numbering = options.numbering.clone();
         loop {
             let room = pipeline.waiting() < IN_FLIGHT_MAX;
             tokio::select! {
@@ -167,7 +171,11 @@ impl Project {
                             let (decoder, lines, now) = (Arc::clone(decoder), lines.clone(), self.clock().now_micros());
                             checks.spawn_blocking(move || count_dead(&decoder, &lines, now));
                         }
-                        if let Err(error) = pipeline.send(table, lines, options.durability).await {
+                        let numbers = numbering.clone();
+                        if let Some(numbering) = &mut numbering {
+                            numbering.first = numbering.first.saturating_add(lines.len() as u64);
+                        }
+                        if let Err(error) = pipeline.send(table, lines, options.durability, numbers).await {
                             chunks = None;
                             report.failure.get_or_insert(error);
                         }

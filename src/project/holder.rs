@@ -8,13 +8,13 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use watershed_batch::{Epoch, WriterId};
-use watershed_log::{Append, EventLog, FileLog};
+use watershed_log::{Append, EventLog, FileLog, Numbering, ProducerId};
 use watershed_pipelines::decode::Decoder;
 
 use super::{Project, answer::Asked, blocking, live::Live, parity};
 use crate::{
     config::Durability,
-    control::{Acknowledged, Holder, Reply, Request, decode_payloads},
+    control::{Acknowledged, Holder, ProducerRecords, Reply, Request, decode_payloads},
     error::Error,
 };
 
@@ -44,12 +44,14 @@ impl LogHolder {
         }
     }
 
-    /// Appends payloads. They take their place in the log in the order of the calls.
+    /// Appends payloads; those of a producer that the log does not have. They take their place in the log in the order of the
+    /// calls.
     pub fn submit(
         &self,
         table: &str,
         payloads: Vec<Bytes>,
         durability: Option<Durability>,
+        numbering: Option<Numbering>,
     ) -> BoxFuture<'static, Result<Acknowledged, Error>> {
         let Some(decoder) = self.decoders.get(table) else {
             let message =
@@ -63,7 +65,17 @@ impl LogHolder {
                 Append { partition, key: key.map(Bytes::from), payload }
             })
             .collect();
-        let submitted = self.log.submit(table, records, durability.map(Into::into));
+        let durability = durability.map(Into::into);
+        if let Some(numbering) = numbering {
+            let submitted = self.log.submit_numbered(table, numbering, records, durability);
+            return async move {
+                let mut acknowledged = Acknowledged::default();
+                submitted.await?.records.into_iter().for_each(|place| acknowledged.add_place(place));
+                Ok(acknowledged)
+            }
+            .boxed();
+        }
+        let submitted = self.log.submit(table, records, durability);
         async move {
             let mut acknowledged = Acknowledged::default();
             for (partition, offset) in submitted.await?.records {
@@ -96,13 +108,17 @@ impl Holder for LogHolder {
         let live = self.live.get().cloned();
         let without_body = |reply: Reply| (reply, Bytes::new());
         match (request, live) {
-            (Request::Append { source, fsync }, _) => {
+            (Request::Append { source, fsync, producer }, _) => {
                 let durability = fsync.map(|fsync| if fsync { Durability::Fsync } else { Durability::Os });
-                let payloads = match decode_payloads(body) {
-                    Ok(payloads) => payloads,
-                    Err(error) => return std::future::ready(Err(error.into())).boxed(),
+                let numbering = producer.map(|ProducerRecords { id, first }| {
+                    ProducerId::new(id).map(|producer| Numbering { producer, first })
+                });
+                let (payloads, numbering) = match (decode_payloads(body), numbering.transpose()) {
+                    (Ok(payloads), Ok(numbering)) => (payloads, numbering),
+                    (Err(error), _) => return std::future::ready(Err(error.into())).boxed(),
+                    (_, Err(error)) => return std::future::ready(Err(error.into())).boxed(),
                 };
-                let appended = self.submit(&source, payloads, durability);
+                let appended = self.submit(&source, payloads, durability, numbering);
                 async move { Ok(without_body(Reply::Appended(appended.await?))) }.boxed()
             }
             (Request::Epoch, _) => {

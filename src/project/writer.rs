@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::sync::Mutex;
-use watershed_log::{LockHolder, LogError, lock_holder};
+use watershed_log::{LockHolder, LogError, Numbering, lock_holder};
 
 use super::{Project, holder::LogHolder};
 use crate::{
     config::Durability,
-    control::{Acknowledged, Client, ControlError, ControlSocket, Reply, Request, Server, encode_payloads},
+    control::{
+        Acknowledged, Client, ControlError, ControlSocket, ProducerRecords, Reply, Request, Server, encode_payloads,
+    },
     error::Error,
 };
 
@@ -120,11 +122,35 @@ impl Writer {
         payloads: Vec<Bytes>,
         durability: Option<Durability>,
     ) -> Result<Acknowledged, Error> {
+        self.route(table, payloads, durability, None).await
+    }
+
+    /// Appends those of a producer's records that the log does not have, and waits likewise. The producer numbers its records of
+    /// the table 0, 1, 2, …; these are the ones from `numbering.first` on. What was not acknowledged can be sent again, by this or
+    /// any other process, with the same numbers.
+    pub async fn append_numbered(
+        &self,
+        table: &str,
+        numbering: Numbering,
+        payloads: Vec<Bytes>,
+        durability: Option<Durability>,
+    ) -> Result<Acknowledged, Error> {
+        self.route(table, payloads, durability, Some(numbering)).await
+    }
+
+    async fn route(
+        &self,
+        table: &str,
+        payloads: Vec<Bytes>,
+        durability: Option<Durability>,
+        numbering: Option<Numbering>,
+    ) -> Result<Acknowledged, Error> {
         match &self.route {
-            Route::Local { holder, .. } => holder.submit(table, payloads, durability).await,
+            Route::Local { holder, .. } => holder.submit(table, payloads, durability, numbering).await,
             Route::Remote(client) => {
                 let mut client = client.lock().await;
-                let (reply, _) = client.ask(&append_request(table, durability), &encode_payloads(&payloads)).await?;
+                let request = append_request(table, durability, numbering);
+                let (reply, _) = client.ask(&request, &encode_payloads(&payloads)).await?;
                 acknowledged(reply)
             }
         }
@@ -187,11 +213,14 @@ impl Pipeline<'_> {
         table: &str,
         payloads: Vec<Bytes>,
         durability: Option<Durability>,
+        numbering: Option<Numbering>,
     ) -> Result<(), Error> {
         match self {
-            Pipeline::Local { holder, waiting } => waiting.push_back(holder.submit(table, payloads, durability)),
+            Pipeline::Local { holder, waiting } => {
+                waiting.push_back(holder.submit(table, payloads, durability, numbering));
+            }
             Pipeline::Remote(client) => {
-                client.send(&append_request(table, durability), &encode_payloads(&payloads)).await?;
+                client.send(&append_request(table, durability, numbering), &encode_payloads(&payloads)).await?;
             }
         }
         Ok(())
@@ -214,8 +243,10 @@ impl Pipeline<'_> {
     }
 }
 
-fn append_request(table: &str, durability: Option<Durability>) -> Request {
-    Request::Append { source: table.to_owned(), fsync: durability.map(|d| d == Durability::Fsync) }
+fn append_request(table: &str, durability: Option<Durability>, numbering: Option<Numbering>) -> Request {
+    let producer =
+        numbering.map(|Numbering { producer, first }| ProducerRecords { id: producer.as_str().to_owned(), first });
+    Request::Append { source: table.to_owned(), fsync: durability.map(|d| d == Durability::Fsync), producer }
 }
 
 fn acknowledged(reply: Reply) -> Result<Acknowledged, Error> {

@@ -10,8 +10,9 @@ use std::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use watershed::{
-    BatchOptions, Project, Receipt, Registry, Report, Value, VerifyOptions,
+    BatchOptions, Numbering, ProducerId, Project, Receipt, Registry, Report, Value, VerifyOptions,
     config::{Durability, Overrides},
+    control::Acknowledged,
     output::{Cells, value_text},
 };
 use watershed_batch::{ArchiveReader, Manifest};
@@ -160,6 +161,18 @@ impl System {
             }
             writer.close().await
         });
+    }
+
+    /// Appends a producer's records from the number `first` on.
+    pub fn append_numbered(&self, table: &str, producer: &str, first: u64, payloads: Vec<Vec<u8>>) -> Acknowledged {
+        let numbering = Numbering { producer: ProducerId::new(producer).expect("a good name"), first };
+        self.run(async {
+            let writer = self.project.writer().await?;
+            let payloads = payloads.into_iter().map(Into::into).collect();
+            let acknowledged = writer.append_numbered(table, numbering, payloads, None).await;
+            writer.close().await?;
+            acknowledged
+        })
     }
 
     /// Records an epoch.

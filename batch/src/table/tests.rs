@@ -9,7 +9,7 @@ use watershed_pipelines::{key::KeyBound, types::Value};
 use super::{
     prune::Wanted,
     read,
-    write::{EncodedTable, TableSpec},
+    write::{EncodedTable, TableSpec, TableWriter},
 };
 use crate::{
     columns,
@@ -54,6 +54,19 @@ fn stored(frame: &DataFrame) -> (Store, Arc<Counts>, StoredFile) {
 
 fn card(name: &str) -> Wanted {
     Wanted { column: "card".to_owned(), bound: KeyBound::In(vec![Value::Text(name.to_owned())]) }
+}
+
+#[test]
+fn columns_side_by_side_make_the_same_file() {
+    // Below the least that is divided, one row group, two of them, and one that is just full.
+    for rows in [7, 9_000, 131_072, 140_001] {
+        let batch = columns::to_arrow(&frame(rows, 1)).unwrap();
+        let mut one_by_one = TableWriter::new(&spec(), batch.schema()).unwrap();
+        one_by_one.write(&batch).unwrap();
+        let (expected, side_by_side) = (one_by_one.finish().unwrap(), EncodedTable::encode(&spec(), &batch).unwrap());
+        assert_eq!(side_by_side.describe(String::new()), expected.describe(String::new()), "{rows} rows");
+        assert_eq!(side_by_side.bytes, expected.bytes, "{rows} rows");
+    }
 }
 
 #[test]

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, SchemaRef};
 use bytes::Bytes;
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{
+        ArrowWriter,
+        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves},
+    },
     basic::{Compression, ZstdLevel},
+    errors::ParquetError,
     file::{
         metadata::{KeyValue, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
     },
     schema::types::ColumnPath,
 };
+use rayon::prelude::*;
 
 use super::{BLOCK_BYTES, BLOCKS_KEY, FINGERPRINT_KEY, FORMAT, FORMAT_KEY, TABLE_KEY};
 use crate::{
@@ -24,6 +29,8 @@ use crate::{
 
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 128 << 10;
+/// From so many rows on, handing columns to other threads pays.
+const ROWS_SIDE_BY_SIDE: usize = 8 << 10;
 /// Rows of a page: what a lookup reads at least of each column.
 const PAGE_ROWS: usize = 4 << 10;
 /// Bytes of a dictionary: a lookup reads it whole, for a page that uses it. Columns with more values are written plainly.
@@ -87,32 +94,73 @@ impl TableWriter {
 
     /// Ends the file.
     pub(crate) fn finish(mut self) -> Result<EncodedTable> {
-        let name = self.name;
-        let wrong = |error: parquet::errors::ParquetError| BatchError::table(&name)(error.to_string());
+        let wrong = |error: ParquetError| BatchError::table(&self.name)(error.to_string());
         // Row groups and their bloom filters are out now; page indexes and footer follow.
         self.writer.flush().map_err(wrong)?;
-        self.writer.sync().map_err(|error| BatchError::table(&name)(error.to_string()))?;
-        let body = self.writer.inner();
-        let body_bytes = body.len();
-        let mut blocks = String::with_capacity(body_bytes / BLOCK_BYTES as usize * 8 + 8);
-        for block in body.chunks(BLOCK_BYTES as usize) {
-            for byte in crc32c::crc32c(block).to_le_bytes() {
-                blocks.push_str(&format!("{byte:02x}"));
-            }
-        }
-        self.writer.append_key_value_metadata(KeyValue::new(BLOCKS_KEY.to_owned(), blocks));
-        let bytes = self.writer.into_inner().map_err(wrong)?;
-        let tail_bytes = (bytes.len() - body_bytes) as u64;
-        Ok(EncodedTable { bytes: bytes.into(), rows: self.rows, tail_bytes })
+        self.writer.sync().map_err(|error| BatchError::table(&self.name)(error.to_string()))?;
+        let body_bytes = self.writer.inner().len();
+        self.writer.append_key_value_metadata(checksums(self.writer.inner()));
+        Ok(EncodedTable::new(self.writer.into_inner().map_err(wrong)?, self.rows, body_bytes))
     }
 }
 
+/// The checksums of the blocks of what precedes page indexes and footer, for the footer.
+fn checksums(body: &[u8]) -> KeyValue {
+    let mut blocks = String::with_capacity(body.len() / BLOCK_BYTES as usize * 8 + 8);
+    for block in body.chunks(BLOCK_BYTES as usize) {
+        for byte in crc32c::crc32c(block).to_le_bytes() {
+            blocks.push_str(&format!("{byte:02x}"));
+        }
+    }
+    KeyValue::new(BLOCKS_KEY.to_owned(), blocks)
+}
+
 impl EncodedTable {
-    /// Encodes one batch.
+    fn new(bytes: Vec<u8>, rows: u64, body_bytes: usize) -> EncodedTable {
+        EncodedTable { rows, tail_bytes: (bytes.len() - body_bytes) as u64, bytes: bytes.into() }
+    }
+
+    /// Encodes one batch; the columns of all its row groups side by side, on the threads of the current pool.
     pub(crate) fn encode(spec: &TableSpec, batch: &RecordBatch) -> Result<EncodedTable> {
         let mut writer = TableWriter::new(spec, batch.schema())?;
-        writer.write(batch)?;
-        writer.finish()
+        // Row groups that are cut by their bytes depend on what was encoded before: one after another.
+        let groups = batch.num_rows().div_ceil(ROW_GROUP_ROWS);
+        if batch.num_rows() < ROWS_SIDE_BY_SIDE || batch.get_array_memory_size() > groups * ROW_GROUP_BYTES {
+            writer.write(batch)?;
+            return writer.finish();
+        }
+        EncodedTable::side_by_side(writer.writer, batch)
+            .map_err(|error| BatchError::table(&spec.name)(error.to_string()))
+    }
+
+    /// Gives the same bytes as writing the batch to the writer.
+    fn side_by_side(
+        writer: ArrowWriter<Vec<u8>>,
+        batch: &RecordBatch,
+    ) -> std::result::Result<EncodedTable, ParquetError> {
+        let (mut file, columns) = writer.into_serialized_writer()?;
+        let groups: Vec<Vec<ArrowColumnChunk>> = (0..batch.num_rows().div_ceil(ROW_GROUP_ROWS))
+            .into_par_iter()
+            .map(|group| {
+                let start = group * ROW_GROUP_ROWS;
+                let rows = batch.slice(start, ROW_GROUP_ROWS.min(batch.num_rows() - start));
+                let fields = rows.schema_ref().fields();
+                let writers = columns.create_column_writers(group)?;
+                // The columns are flat, so each has one writer.
+                writers.into_par_iter().enumerate().map(|(i, w)| encode_column(w, &fields[i], rows.column(i))).collect()
+            })
+            .collect::<std::result::Result<_, _>>()?;
+        for chunks in groups {
+            let mut group = file.next_row_group()?;
+            for chunk in chunks {
+                chunk.append_to_row_group(&mut group)?;
+            }
+            group.close()?;
+        }
+        file.flush()?;
+        let body_bytes = file.inner().len();
+        file.append_key_value_metadata(checksums(file.inner()));
+        Ok(EncodedTable::new(file.into_inner()?, batch.num_rows() as u64, body_bytes))
     }
 
     /// Writes the file into the store.
@@ -134,6 +182,17 @@ impl EncodedTable {
             tail_checksum: blake3::hash(tail).to_hex().to_string(),
         }
     }
+}
+
+fn encode_column(
+    mut writer: ArrowColumnWriter,
+    field: &Field,
+    column: &ArrayRef,
+) -> std::result::Result<ArrowColumnChunk, ParquetError> {
+    for leaf in compute_leaves(field, column)? {
+        writer.write(&leaf)?;
+    }
+    writer.close()
 }
 
 fn properties(spec: &TableSpec, schema: &SchemaRef) -> WriterProperties {

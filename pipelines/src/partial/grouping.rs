@@ -31,7 +31,8 @@ impl Groups {
     pub(crate) fn number(&mut self, key: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(key);
         let Groups { keys, hashes, numbers, .. } = self;
-        let same = |number: &u32| hashes[*number as usize] == hash && keys.get(*number as usize) == key;
+        // The table's tags have ruled out nearly all others: looking up the hash as well would only be a cache miss more.
+        let same = |number: &u32| keys.get(*number as usize) == key;
         match numbers.entry(hash, same, |number| hashes[*number as usize]) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {

@@ -193,7 +193,7 @@ mod tests {
         drop(next);
         drop(living);
         let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(left, [other.clone()]);
+        assert_eq!(left, std::slice::from_ref(&other));
         assert!(other.join(LOCK).exists(), "what is not a run's is left alone");
     }
 }

@@ -178,7 +178,7 @@ mod tests {
             (producer.numbers.iter().collect::<Vec<_>>(), producer.last_time_micros)
         };
         assert_eq!(of("a"), (vec![0..8, 9..10, 11..12], 50));
-        assert_eq!(of("b"), (vec![1..3], 60));
+        assert_eq!(of("b"), (std::iter::once(1..3).collect(), 60));
     }
 
     #[test]

@@ -228,7 +228,7 @@ mod tests {
             known.producers[&id("a")].numbers.iter().collect::<Vec<_>>()
         };
         assert_eq!(written(&[5]), [0..4, 5..12]);
-        producers.finished(&id("a"), &[4..6]);
+        producers.finished(&id("a"), std::slice::from_ref(&(4..6)));
         producers.synced();
         assert_eq!(producers.complete(&id("a")), 12);
     }

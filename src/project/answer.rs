@@ -1,6 +1,9 @@
 //! Questions: answered by the process that runs the speed layer, else by this one, which replays the log's tail.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arrow_buffer::Buffer;
 use arrow_ipc::{reader::StreamDecoder, writer::StreamWriter};
@@ -166,14 +169,18 @@ impl Project {
 /// Rows that were sent: whatever lengths stand in them, no more is allocated than came.
 pub(crate) fn read_rows(body: Bytes) -> Result<DataFrame, Error> {
     let internal = |e: &dyn std::fmt::Display| Error::Internal(format!("an answer cannot be decoded: {e}"));
-    let mut decoder = StreamDecoder::new();
-    let mut buffer = Buffer::from(body);
-    let mut batches = Vec::new();
-    while !buffer.is_empty() {
-        batches.extend(decoder.decode(&mut buffer).map_err(|e| internal(&e))?);
-    }
-    decoder.finish().map_err(|e| internal(&e))?;
-    Ok(from_arrow(&batches)?)
+    let read = || -> Result<DataFrame, Error> {
+        let mut decoder = StreamDecoder::new();
+        let mut buffer = Buffer::from(body);
+        let mut batches = Vec::new();
+        while !buffer.is_empty() {
+            batches.extend(decoder.decode(&mut buffer).map_err(|e| internal(&e))?);
+        }
+        decoder.finish().map_err(|e| internal(&e))?;
+        Ok(from_arrow(&batches)?)
+    };
+    // The decoder panics where what came contradicts itself.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(internal(&"it contradicts itself")))
 }
 
 /// Rows as they are sent, for fuzzing.

@@ -1,6 +1,9 @@
 //! Reading a table, whole or the pages that may hold wanted keys.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -72,20 +75,36 @@ pub(crate) fn batches(
     bytes: Bytes,
     columns: Option<&[&str]>,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| reading(file, error))?;
-    check_format(file, builder.metadata())?;
-    let mask = match columns {
-        Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
-        None => ProjectionMask::all(),
-    };
-    // A table without rows still has columns.
-    let schema = Arc::clone(builder.schema());
-    let empty = (file.rows == 0 && columns.is_none()).then(|| Ok(RecordBatch::new_empty(schema)));
-    let reader =
-        builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| reading(file, error))?;
-    let file = file.clone();
-    let batches = reader.map(move |batch| batch.map_err(|error| BatchError::damaged(&file.path, error.to_string())));
+    let (empty, mut reader) = guarded(file, || {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| reading(file, error))?;
+        check_format(file, builder.metadata())?;
+        let mask = match columns {
+            Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
+            None => ProjectionMask::all(),
+        };
+        // A table without rows still has columns.
+        let schema = Arc::clone(builder.schema());
+        let empty = (file.rows == 0 && columns.is_none()).then(|| Ok(RecordBatch::new_empty(schema)));
+        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+        Ok((empty, builder.build().map_err(|error| reading(file, error))?))
+    })?;
+    let (file, mut ended) = (file.clone(), false);
+    let batches = std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let next =
+            guarded(&file, || reader.next().transpose().map_err(|e| BatchError::damaged(&file.path, e.to_string())));
+        ended = !matches!(next, Ok(Some(_)));
+        next.transpose()
+    });
     Ok(empty.into_iter().chain(batches))
+}
+
+/// Runs a step of the Parquet reader. It panics where a file contradicts itself: that is damage, and no reason to end the process.
+fn guarded<T>(file: &StoredFile, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    let panicked = |_| Err(BatchError::damaged(&file.path, "the Parquet reader cannot make sense of it"));
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(panicked)
 }
 
 /// The file's footer and page indexes, from the cache or the store.

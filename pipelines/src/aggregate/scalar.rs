@@ -37,9 +37,16 @@ pub(super) trait Scalar: Clone + Debug + Send + Sync + 'static {
         debug_assert!(encoded.is_some());
     }
 
-    /// Takes an encoding off the front; `Some(None)` is NULL.
+    /// Takes an encoding off the front; `Some(None)` is NULL. A value has one encoding: others of the same value are refused.
     fn decode(bytes: &mut &[u8]) -> Option<Option<Self>> {
-        match decode_value(bytes, Self::TYPE).ok()? {
+        let whole = *bytes;
+        let value = decode_value(bytes, Self::TYPE).ok()?;
+        let mut again = Vec::new();
+        encode_value(&value, Self::TYPE, &mut again)?;
+        if again != whole[..whole.len() - bytes.len()] {
+            return None;
+        }
+        match value {
             Value::Null => Some(None),
             value => Self::from_value(value).map(Some),
         }

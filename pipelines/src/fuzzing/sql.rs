@@ -17,6 +17,7 @@ use crate::{
     registry::Registry,
     sql::{SqlFile, render},
     tail::{BoxError, Budget, Relations, TailPlan},
+    time::MAX_TIMESTAMP,
 };
 
 const DEFINITIONS: &str = "
@@ -51,7 +52,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let mut builder = kernel.builder();
         let records = (0..).zip(RECORDS).map(|(offset, payload)| RawRecord {
             offset,
-            append_time_micros: 0,
+            append_time_micros: MAX_TIMESTAMP,
             payload: payload.as_bytes(),
         });
         let decoded = Decoder::new(&core.source).decode(0, records, &kernel.columns_needed());

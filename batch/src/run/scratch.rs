@@ -151,16 +151,10 @@ fn delete(on: &dyn FileSystem, directory: &Path) -> io::Result<()> {
 fn delete_dead(on: &dyn FileSystem, root: &Path) {
     let Ok(names) = on.list(root) else { return };
     for directory in names.iter().filter(|name| WriterId::is_one(name)).map(|name| root.join(name)) {
-        match on.open(&directory.join(LOCK), OpenMode::Write) {
-            Ok(file) => {
-                if file.try_lock(false).is_ok_and(|locked| locked) {
-                    let _ = delete(on, &directory);
-                }
-            }
-            // Whose lock is gone already was being deleted. Fails, as it should, where something is left.
-            Err(_) => {
-                let _ = on.remove_dir(&directory);
-            }
+        // A power failure, or a death while it was deleted, may have left runs without their lock.
+        let Ok(lock) = on.open(&directory.join(LOCK), OpenMode::WriteOrCreate) else { continue };
+        if lock.try_lock(false).is_ok_and(|locked| locked) {
+            let _ = delete(on, &directory);
         }
     }
 }
@@ -184,11 +178,14 @@ mod tests {
         fs::write(dead.join(LOCK), "").unwrap();
         fs::write(dead.join("00000000.parquet"), "x").unwrap();
 
+        let lockless = root.path().join(WriterId::from_u64(4).as_str());
+        fs::create_dir(&lockless).unwrap();
+        fs::write(lockless.join("00000000.parquet"), "x").unwrap();
         let other = root.path().join("log");
         fs::create_dir(&other).unwrap();
         fs::write(other.join(LOCK), "").unwrap();
         let next = Scratch::new(&on, root.path(), &WriterId::from_u64(3));
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !lockless.exists());
         assert!(living.directory.exists());
         drop(next);
         drop(living);

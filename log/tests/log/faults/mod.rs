@@ -79,11 +79,11 @@ fn run(fault: Option<Fault>, cut: u64) -> Session {
     session
 }
 
-/// What the script does when nothing is in its way.
-fn operations() -> Vec<OperationKind> {
+/// What a script does when nothing is in its way.
+fn operations(script: &[Step]) -> Vec<OperationKind> {
     let mut session = Session::new(None);
     let recorded = session.record();
-    for &step in SCRIPT {
+    for &step in script {
         step(&mut session).unwrap();
     }
     let recorded = recorded.lock().unwrap();
@@ -106,7 +106,7 @@ fn aftermaths(fate: Fate) -> Vec<Aftermath> {
 
 #[test]
 fn every_operation_of_a_log_fails_once_and_nothing_acknowledged_is_lost() {
-    let operations = operations();
+    let operations = operations(SCRIPT);
     let (mut tried, mut surfaced) = (BTreeMap::<(&str, &str), u64>::new(), 0);
     for (number, &kind) in (0..).zip(&operations) {
         for (name, fate) in fates(kind) {
@@ -125,7 +125,7 @@ fn every_operation_of_a_log_fails_once_and_nothing_acknowledged_is_lost() {
 
 #[test]
 fn every_operation_of_the_recovery_that_follows_fails_too() {
-    let operations = operations();
+    let operations = operations(SCRIPT);
     let (mut crashes, mut scenes, mut tried) = (0usize, 0, 0);
     for (number, &kind) in (0..).zip(&operations).filter(|(_, kind)| kind.is_change()) {
         for fate in [Fate::KILLED_BEFORE, Fate::KILLED_WITHIN, Fate::KILLED_AFTER] {
@@ -145,4 +145,17 @@ fn every_operation_of_the_recovery_that_follows_fails_too() {
     }
     eprintln!("recovery of a log: {scenes} of {crashes} crashes, {tried} faults tried in the recoveries that followed");
     assert!(scenes > 200 && tried > 10 * scenes);
+}
+
+#[test]
+fn a_source_is_there_whole_or_not_at_all_whatever_survives_of_its_names() {
+    let create = &SCRIPT[..1];
+    for number in 0..operations(create).len() as u64 {
+        for seed in 0..60 {
+            let aftermath = Aftermath::PowerCut(seed);
+            let mut session = Session::new(Some(Fault { number, fate: Fate::KILLED_BEFORE, aftermath }));
+            session.step(create[0]);
+            append_everywhere(&mut session).unwrap();
+        }
+    }
 }

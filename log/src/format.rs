@@ -195,7 +195,8 @@ impl BatchHeader {
         };
         let frames_least = u64::from(header.record_count) * FRAME_PREFIX_BYTES as u64;
         let body_least = u64::from(header.attribution_bytes) + frames_least;
-        if header.record_count == 0 || u64::from(header.bytes) < BATCH_HEADER_BYTES as u64 + body_least {
+        let ends = header.base_offset.checked_add(u64::from(header.record_count)).is_some();
+        if !ends || header.record_count == 0 || u64::from(header.bytes) < BATCH_HEADER_BYTES as u64 + body_least {
             return Err("the batch header contradicts itself");
         }
         Ok(header)

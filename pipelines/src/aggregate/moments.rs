@@ -175,6 +175,10 @@ impl Moments for ExactDouble {
 /// More values than any log has: counts that are read add up without overflow.
 const COUNT_MAX: u64 = 1 << 56;
 
+fn take_count(bytes: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(take_bytes(bytes)?)).filter(|count| *count <= COUNT_MAX)
+}
+
 /// How many values, and their exact sum. Encoding: the count in 8 bytes, little endian; the sum as in `SUM`.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Mean<M> {
@@ -195,8 +199,7 @@ impl<M: Moments> Cell for Mean<M> {
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let count = Some(u64::from_le_bytes(take_bytes(bytes)?)).filter(|count| *count <= COUNT_MAX)?;
-        let cell = Mean { count, sum: M::decode(bytes)? };
+        let cell = Mean { count: take_count(bytes)?, sum: M::decode(bytes)? };
         bytes.is_empty().then_some(cell)
     }
 
@@ -276,7 +279,7 @@ impl<M: Moments> Cell for Spread<M> {
 
     fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let mean = Mean { count: u64::from_le_bytes(take_bytes(bytes)?), sum: M::decode(bytes)? };
+        let mean = Mean { count: take_count(bytes)?, sum: M::decode(bytes)? };
         let cell = Spread { mean, squares: M::decode_squares(bytes)? };
         bytes.is_empty().then_some(cell)
     }

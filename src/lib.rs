@@ -63,7 +63,7 @@ pub use error::Error;
 pub use project::{
     AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Ledger, Lines, Project, ProjectBuilder,
     QueryLimits, QueryOptions, RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions,
-    ViewLedger, ViewStatus, Writer,
+    VerifyProgress, ViewLedger, ViewStatus, Writer,
 };
 pub use watershed_batch::Report;
 pub use watershed_log::{Numbering, Position, ProducerId};

@@ -17,3 +17,4 @@ mod readme;
 mod simulation;
 mod store_s3;
 mod verify;
+mod verify_reports;

@@ -12,6 +12,7 @@
 //! | numbered positions | [`Epoch`], [`Store::record_epoch`] |
 //! | commits | [`Manifest`], [`Store::latest_manifest`] |
 //! | one run | [`BatchRun`], [`BatchOptions`], [`Report`], [`Progress`] |
+//! | partials that do not fit into memory | [`Scratch`], [`Spilled`] |
 //! | the gate before a manifest | [`Parity`], [`SpeedParity`], [`ParityReport`] |
 //! | reading views at a manifest | [`ViewReader`] |
 //! | the master dataset | [`ArchiveReader`] |
@@ -48,6 +49,7 @@ pub use run::{
     },
     plan::declaration,
     report::{Report, ViewBuild, ViewReport},
+    scratch::{Scratch, Spilled},
 };
 pub use schedule::Schedule;
 pub use store::{Secrets, Store, StoreOptions, WriterId};

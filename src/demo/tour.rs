@@ -442,7 +442,7 @@ async fn verify(screen: &mut Screen<'_>, project: &Project) -> Result<(), Error>
                 "  {:width$}  {:>6} rows at {} cuts  {result}  {digest}",
                 view.view,
                 thousands(view.rows),
-                view.cuts
+                view.cuts.len()
             ))
             .map_err(output)?;
     }

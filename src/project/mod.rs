@@ -37,7 +37,7 @@ pub use self::{
     listing::{DeadLetter, RejectedRecord},
     status::{SourceStatus, Status, ViewStatus},
     up::UpSummary,
-    verify::{Difference, Verified, VerifyOptions},
+    verify::{Difference, Verified, VerifyOptions, VerifyProgress},
     writer::Writer,
 };
 use crate::{

@@ -1,280 +1,275 @@
 //! The promise, checked: batch only = speed only = merged at every cut, and what is stored is what was published.
+//!
+//! Every way to a view's partials is a *gathering* of the same records, divided into stretches between cuts: folded straight
+//! from the log (batch), or by a speed layer. Gatherings are kept by partition of the view, in memory up to a bound and beyond it
+//! in the scratch directory, and compared one partition at a time; so memory does not grow with the project.
 
+mod compare;
 mod cuts;
+mod derived;
 mod fold;
+mod gather;
+mod live;
+mod result;
+mod runs;
+mod scope;
+mod stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
 };
 
-use serde::Serialize;
-use watershed_batch::{Manifest, ViewReader};
-use watershed_log::Position;
-use watershed_pipelines::{
-    catalog::View,
-    key::KeyFilter,
-    partial::{CoreKernel, Partials},
-};
-use watershed_speed::{Built, SpeedLayer, SpeedSnapshot};
+use watershed_batch::{Scratch, WriterId};
+use watershed_pipelines::catalog::Catalog;
 
+pub use self::result::{Difference, Verified};
+use self::{
+    compare::Ways,
+    cuts::Cut,
+    fold::{Folder, Split},
+    gather::{Budget, Gather, Kernels},
+    scope::Scope,
+};
 use super::{Project, blocking, history::History};
 use crate::error::Error;
 
 /// Differing keys that are listed per view.
 const LISTED_MAX: usize = 20;
+/// Cuts that are tried at once: more of them go into further rounds, each of which reads the records again.
+const CUTS_MAX: usize = 16;
+
+/// What watches. Called from several threads.
+pub trait VerifyProgress: Send + Sync {
+    /// How many records will be read, all passes together.
+    fn records_planned(&self, _records: u64) {}
+    /// Records were read.
+    fn records_read(&self, _records: u64) {}
+    /// What is being done now.
+    fn doing(&self, _what: &str) {}
+}
 
 /// What is checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct VerifyOptions {
-    /// Only these views; all materialized ones if empty. A derived view stands for those it is made of.
+    /// Only these views; all if empty. The materialized views that a derived one is made of are checked with it.
     pub views: Vec<String>,
     /// Recorded epochs that are tried as cuts, the newest ones.
     pub epochs: usize,
     /// Pseudo-random positions that are tried as cuts.
     pub random_cuts: usize,
-    /// Seed of those positions, and of the sizes of micro-batches.
+    /// Seed of those positions, of the sizes of micro-batches and of what is sampled.
     pub seed: u64,
+    /// Sweeps over sizes of micro-batches, orders of partitions and numbers of threads, and makes batch runs, incremental and in
+    /// full, in a store of its own; reads every file of every kept manifest.
+    pub sweeps: bool,
+    /// Records that are recomputed at most. Of a longer history the newest ones are, above a kept manifest where possible.
+    pub records_max: u64,
+    /// Bytes of stored files that are read at most.
+    pub stored_bytes_max: u64,
+    /// Memory for partials, in bytes, about; beyond it they go to the scratch directory.
+    pub memory_bytes_max: usize,
+    /// What watches.
+    pub progress: Option<Arc<dyn VerifyProgress>>,
 }
 
 impl Default for VerifyOptions {
+    /// Quick: seconds, also for a large project.
     fn default() -> VerifyOptions {
-        VerifyOptions { views: Vec::new(), epochs: 8, random_cuts: 5, seed: 1 }
+        VerifyOptions {
+            views: Vec::new(),
+            epochs: 8,
+            random_cuts: 5,
+            seed: 1,
+            sweeps: false,
+            records_max: 1_000_000,
+            stored_bytes_max: 256 << 20,
+            memory_bytes_max: 512 << 20,
+            progress: None,
+        }
     }
 }
 
-/// What a check of one view found.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Verified {
-    /// The view.
-    pub view: String,
-    /// Records that its source accepted.
-    pub records: u64,
-    /// Its rows (groups, or panes of hopping windows).
-    pub rows: u64,
-    /// Cuts tried.
-    pub cuts: usize,
-    /// Stored partitions compared with the manifest's digests.
-    pub stored_partitions: usize,
-    /// Digest of the canonical rows (hex).
-    pub digest: String,
-    /// Where ways differ; empty if all is well.
-    pub differences: Vec<Difference>,
-}
-
-/// A difference between batch only and another way.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Difference {
-    /// The other way.
-    pub way: String,
-    /// The key whose row differs, or what else does.
-    pub key: String,
-}
-
-impl Verified {
-    /// Whether all ways gave the same.
-    pub fn is_equal(&self) -> bool {
-        self.differences.is_empty()
+impl VerifyOptions {
+    /// Everything, however long it takes.
+    pub fn thorough() -> VerifyOptions {
+        VerifyOptions {
+            epochs: usize::MAX,
+            random_cuts: 16,
+            sweeps: true,
+            records_max: u64::MAX,
+            stored_bytes_max: u64::MAX,
+            ..VerifyOptions::default()
+        }
     }
 }
 
-/// One view under test.
-struct Subject {
-    view: Arc<View>,
-    kernel: CoreKernel,
-    verified: Verified,
-    batch_only: Partials,
+impl fmt::Debug for VerifyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyOptions")
+            .field("views", &self.views)
+            .field("epochs", &self.epochs)
+            .field("random_cuts", &self.random_cuts)
+            .field("seed", &self.seed)
+            .field("sweeps", &self.sweeps)
+            .field("records_max", &self.records_max)
+            .field("stored_bytes_max", &self.stored_bytes_max)
+            .field("memory_bytes_max", &self.memory_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The views to check.
+struct Wanted {
+    materialized: BTreeSet<String>,
+    /// Views with a tail, whose answers are compared.
+    tails: BTreeSet<String>,
+}
+
+/// What every part of a check is given.
+struct Checking<'a> {
+    project: &'a Project,
+    options: &'a VerifyOptions,
+    history: &'a History,
+    scope: &'a Scope,
+    kernels: &'a Kernels,
+    budget: &'a Budget,
+    /// Only the views that are checked.
+    catalog: Arc<Catalog>,
+}
+
+impl Checking<'_> {
+    fn doing(&self, what: &str) {
+        if let Some(progress) = &self.options.progress {
+            progress.doing(what);
+        }
+    }
+
+    fn read(&self, records: u64) {
+        if let Some(progress) = &self.options.progress {
+            progress.records_read(records);
+        }
+    }
 }
 
 impl Project {
-    /// Recomputes views in batch only, in speed only and merged at several cuts, and compares the canonical bytes. Where
-    /// retention has deleted the log's first records, speed only cannot be recomputed and is left out.
+    /// Recomputes views in batch only, in speed only and merged at several cuts, and compares the canonical bytes; compares what is
+    /// stored with what the manifest says, and the answers of derived views. Where retention has deleted the log's first records,
+    /// the archive gives them to the batch side, and cuts lie at or above the log's start. Each result says what it covers.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
         let wanted = self.wanted_views(&options.views)?;
         let (project, options) = (self.clone(), options.clone());
         blocking(move || project.verify_views(&wanted, &options)).await
     }
 
-    fn wanted_views(&self, names: &[String]) -> Result<BTreeSet<String>, Error> {
-        if names.is_empty() {
-            return Ok(self.catalog().materialized().map(|(view, _)| view.name.clone()).collect());
+    fn wanted_views(&self, names: &[String]) -> Result<Wanted, Error> {
+        let catalog = self.catalog();
+        if let Some(unknown) = names.iter().find(|name| catalog.view(name).is_none()) {
+            return Err(Error::usage(format!("there is no view {unknown:?}")));
         }
-        let mut wanted = BTreeSet::new();
-        for name in names {
-            if self.catalog().view(name).is_none() {
-                return Err(Error::usage(format!("there is no view {name:?}")));
-            }
-            wanted.extend(self.catalog().dependencies(name));
-        }
-        Ok(wanted)
+        let named = |view: &String| names.is_empty() || names.contains(view);
+        let tails: BTreeSet<String> = catalog.views.keys().filter(|view| named(view)).cloned().collect();
+        let mut materialized: BTreeSet<String> = tails.iter().flat_map(|view| catalog.dependencies(view)).collect();
+        materialized.extend(catalog.materialized().map(|(view, _)| view.name.clone()).filter(|view| named(view)));
+        Ok(Wanted { materialized, tails })
     }
 
-    fn verify_views(&self, wanted: &BTreeSet<String>, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
+    fn verify_views(&self, wanted: &Wanted, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
         let history = self.history()?;
-        let head = history.log.head()?;
-        // What the log no longer has, only the batch path can read: cuts lie at or above the log's start.
-        let start = history.start.clone();
-        let store = self.store()?;
-        let manifest = store.latest_manifest()?.filter(|m| start.le(&m.cut) && m.cut.le(&head));
-        let chain = cuts::chain(&store, (&start, &head), manifest.as_ref(), options)?;
-        let mut subjects = Vec::new();
-        for (view, core) in self.catalog().materialized().filter(|(view, _)| wanted.contains(&view.name)) {
-            let kernel = CoreKernel::compile(core, self.registry())?;
-            let verified = Verified {
-                view: view.name.clone(),
-                records: 0,
-                rows: 0,
-                cuts: chain.len(),
-                stored_partitions: 0,
-                digest: String::new(),
-                differences: Vec::new(),
+        let kernels = Kernels::new(self, &wanted.materialized)?;
+        let scope = Scope::new(self, &history, options)?;
+        let scratch = Scratch::new(&self.directory().join(".watershed-scratch"), &WriterId::random());
+        let budget = Budget::new(options.memory_bytes_max, scratch);
+        let mut catalog = Catalog::clone(self.catalog());
+        catalog.views.retain(|name, _| wanted.materialized.contains(name));
+        let is_read = |source: &str| kernels.iter().any(|of| of.kernel.core().source.name == source);
+        catalog.sources.retain(|name, _| is_read(name));
+        let catalog = Arc::new(catalog);
+        let checking = Checking {
+            project: self,
+            options,
+            history: &history,
+            scope: &scope,
+            kernels: &kernels,
+            budget: &budget,
+            catalog,
+        };
+        checking.run(wanted)
+    }
+}
+
+impl Checking<'_> {
+    fn run(&self, wanted: &Wanted) -> Result<Vec<Verified>, Error> {
+        let mut results: Vec<Verified> =
+            self.kernels.iter().map(|of| self.scope.begin(&of.view, &of.kernel.core().source.name)).collect();
+        let mut answers = derived::begin(self, wanted)?;
+        if let Some(progress) = &self.options.progress {
+            progress.records_planned(self.scope.records * self.passes());
+        }
+        let head = &self.scope.head;
+        self.doing("folding the records in batch only");
+        let reference = self.fold(&[(self.scope.from.clone(), head.clone())], Split::large())?;
+        for (round, chain) in self.rounds().enumerate() {
+            let split = if self.options.sweeps {
+                Split::sweep(round, self.options.seed)
+            } else {
+                Split::random(self.options.seed)
             };
-            subjects.push(Subject { view: Arc::clone(view), batch_only: kernel.empty(), kernel, verified });
+            self.doing("folding them between cuts");
+            let stretches = cuts::stretches(&self.scope.from, &chain, head);
+            let between = self.fold(&stretches, split)?;
+            self.doing("folding them in the speed layer");
+            let live = live::fold(self, &chain, round)?;
+            self.doing("comparing");
+            let ways = Ways { checking: self, chain: &chain, reference: &reference, between: &between, live: &live };
+            ways.compare(round, &mut results)?;
+            derived::compare(&ways, &mut results, &mut answers)?;
         }
-        let speed = self.speed_with_edges(&history, &chain, &head)?;
-        let mut by_source: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, subject) in subjects.iter().enumerate() {
-            by_source.entry(subject.kernel.core().source.name.clone()).or_default().push(index);
-        }
-        for (source, indexes) in by_source {
-            let kernels: Vec<CoreKernel> = indexes.iter().map(|&i| subjects[i].kernel.clone()).collect();
-            let folder = fold::Folder::new(&history, self.catalog().source(&source), kernels, options.seed)?;
-            for (&index, partials) in indexes.iter().zip(folder.fold(&Position::new(), &head)?) {
-                subjects[index].begin(partials);
+        if self.options.sweeps {
+            for (name, split) in Split::all(self.options.seed) {
+                self.doing(&format!("folding them with {name}"));
+                let other = self.fold(&[(self.scope.from.clone(), head.clone())], split)?;
+                compare::same(self, &name, &reference, &other, &mut results)?;
             }
-            // Batch up to each cut: the stretches between cuts, folded apart and merged.
-            let mut below: Vec<Partials> = indexes.iter().map(|&i| subjects[i].kernel.empty()).collect();
-            let mut low = Position::new();
-            for cut in &chain {
-                let stretches = folder.fold(&low, &cut.position)?;
-                for ((below, stretch), &index) in below.iter_mut().zip(stretches).zip(&indexes) {
-                    *below = subjects[index].kernel.merge(&[below, &stretch])?;
-                }
-                low = cut.position.clone();
-                for (&index, below) in indexes.iter().zip(&below) {
-                    let subject = &mut subjects[index];
-                    let above = speed.view(&subject.view.name, Some(&cut.position), Some(&head))?;
-                    let merged = subject.merge(below, &above)?;
-                    subject.compare(&format!("merged at {}", cut.name), &merged);
-                }
-            }
+            runs::compare(self, &reference, &mut results)?;
         }
-        for subject in &mut subjects {
-            if start.is_zero() {
-                let all = speed.view(&subject.view.name, Some(&start), Some(&head))?;
-                let speed_only = subject.merge(&subject.kernel.empty(), &all)?;
-                subject.compare("speed only", &speed_only);
-            }
-            if let Some(manifest) = &manifest {
-                subject.compare_stored(&ViewReader::new(store.clone(), Arc::new(manifest.clone())), &speed, &head)?;
-            }
-        }
-        Ok(subjects.into_iter().map(|subject| subject.verified).collect())
+        stored::check(self, &mut results)?;
+        results.extend(answers.into_iter().map(|answer| answer.verified).filter(|answer| !answer.materialized));
+        Ok(results)
     }
 
-    /// Everything that the log has in the speed layer, with edges at the cuts and the head.
-    fn speed_with_edges(
-        &self,
-        history: &History,
-        chain: &[cuts::Cut],
-        head: &Position,
-    ) -> Result<Arc<SpeedSnapshot>, Error> {
-        // All views count as built up to the beginning of the log.
-        let fingerprints =
-            self.catalog().materialized().map(|(v, _)| (v.name.clone(), v.fingerprint.clone())).collect();
-        let built = Built { cut: history.start.clone(), fingerprints };
-        let mut options = self.speed_options();
-        // Everything is in memory here, not only what lies above a cut.
-        options.view_bytes_max = usize::MAX;
-        let (catalog, log) = (Arc::clone(self.catalog()), Arc::clone(&history.log));
-        let layer = SpeedLayer::new(catalog, self.registry(), log, options, &built)?;
-        for cut in chain {
-            layer.add_epoch(&cut.position)?;
+    /// The chain of cuts, so many at a time. There is at least one round.
+    fn rounds(&self) -> impl Iterator<Item = Vec<Cut>> + '_ {
+        let chain = &self.scope.chain;
+        // What the log no longer has, no speed layer reads: each round begins with its start.
+        let (first, rest) = chain.split_at(usize::from(self.scope.begins_below_log()));
+        let rounds = rest.len().div_ceil(CUTS_MAX).max(1);
+        (0..rounds).map(move |round| {
+            // Every so-manieth cut, so that each round has cuts from everywhere.
+            first.iter().chain(rest.iter().skip(round).step_by(rounds)).cloned().collect()
+        })
+    }
+
+    /// How often the records are read, in all.
+    fn passes(&self) -> u64 {
+        let sweeps = if self.options.sweeps { Split::all(0).len() as u64 } else { 0 };
+        1 + 2 * self.rounds().count() as u64 + sweeps
+    }
+
+    /// Folds all views' records of each stretch.
+    fn fold(&self, stretches: &[cuts::Stretch], split: Split) -> Result<Gather<'_>, Error> {
+        let gather = Gather::new(self.budget, self.kernels);
+        let mut by_source: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, of) in self.kernels.iter().enumerate() {
+            by_source.entry(&of.kernel.core().source.name).or_default().push(index);
         }
-        layer.add_epoch(head)?;
-        while !layer.snapshot().reaches(head) && layer.step()? {}
-        Ok(layer.snapshot())
-    }
-}
-
-impl Subject {
-    fn begin(&mut self, batch_only: Partials) {
-        self.verified.records = batch_only.counts.accepted;
-        self.verified.rows = batch_only.len() as u64;
-        self.verified.digest = hex(&self.kernel.digest(&batch_only));
-        self.batch_only = batch_only;
-    }
-
-    fn merge(&self, below: &Partials, above: &[Arc<Partials>]) -> Result<Partials, Error> {
-        let inputs: Vec<&Partials> = std::iter::once(below).chain(above.iter().map(|p| &**p)).collect();
-        Ok(self.kernel.merge(&inputs)?)
-    }
-
-    /// Compares with batch only: counts, rejected records, and every row.
-    fn compare(&mut self, way: &str, other: &Partials) {
-        let mut keys = Vec::new();
-        if other.counts != self.batch_only.counts {
-            keys.push(format!("counts: {:?}, in batch only {:?}", other.counts, self.batch_only.counts));
-        }
-        if sorted(&other.rejected) != sorted(&self.batch_only.rejected) {
-            keys.push("rejected records".to_owned());
-        }
-        if self.kernel.digest(other) != self.kernel.digest(&self.batch_only) {
-            let differing = differing_keys(self.kernel.canonical(&self.batch_only), self.kernel.canonical(other));
-            keys.extend(differing.iter().map(|key| self.kernel.describe_key(key)));
-        }
-        self.report(way, keys);
-    }
-
-    fn report(&mut self, way: &str, keys: Vec<String>) {
-        let room = LISTED_MAX.saturating_sub(self.verified.differences.len()).max(1);
-        let differences = keys.into_iter().take(room).map(|key| Difference { way: way.to_owned(), key });
-        self.verified.differences.extend(differences);
-    }
-
-    /// What the manifest names: each partition's digest, and the whole, merged with the live part above its cut.
-    fn compare_stored(&mut self, reader: &ViewReader, speed: &SpeedSnapshot, head: &Position) -> Result<(), Error> {
-        let (view, fingerprint) = (self.view.name.clone(), self.view.fingerprint.clone());
-        let Ok(state) = reader.state(&view, &fingerprint) else { return Ok(()) };
-        let manifest: &Manifest = reader.manifest();
-        let way = format!("stored by manifest {}", manifest.number);
-        let mut keys = Vec::new();
-        for (name, partition) in &state.partitions {
-            let partials = reader.read_partition(&view, &fingerprint, &self.kernel, name)?;
-            self.verified.stored_partitions += 1;
-            if hex(&self.kernel.digest(&partials)) != partition.digest {
-                keys.push(format!("partition {name}: its rows have another digest than the manifest says"));
+        for (source, views) in by_source {
+            let folder = Folder::new(self, source, &views, split.clone())?;
+            for (stretch, (low, high)) in stretches.iter().enumerate() {
+                folder.fold(low, high, stretch, &gather)?;
             }
         }
-        self.report(&way, keys);
-        let mut stored = reader.read(&view, &fingerprint, &self.kernel, &KeyFilter::all())?;
-        // Kept in files of their own; what they list is compared through the counts.
-        stored.rejected.clear();
-        let above = speed.view(&view, Some(&manifest.cut), Some(head))?;
-        let mut merged = self.merge(&stored, &above)?;
-        merged.rejected = self.batch_only.rejected.clone();
-        self.compare(&way, &merged);
-        Ok(())
+        Ok(gather)
     }
-}
-
-fn sorted(rejected: &[watershed_pipelines::partial::Rejected]) -> Vec<&watershed_pipelines::partial::Rejected> {
-    let mut sorted: Vec<_> = rejected.iter().collect();
-    sorted.sort_unstable();
-    sorted
-}
-
-/// The keys of rows that are not the same on both sides, both sorted by key.
-fn differing_keys(
-    left: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
-    right: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
-) -> Vec<Vec<u8>> {
-    let left: BTreeMap<Vec<u8>, Vec<u8>> = left.collect();
-    let right: BTreeMap<Vec<u8>, Vec<u8>> = right.collect();
-    let keys: BTreeSet<&Vec<u8>> = left.keys().chain(right.keys()).collect();
-    keys.into_iter().filter(|key| left.get(*key) != right.get(*key)).take(LISTED_MAX).cloned().collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

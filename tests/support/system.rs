@@ -16,7 +16,7 @@ use watershed::{
     output::{Cells, value_text},
 };
 use watershed_batch::{ArchiveReader, Manifest};
-use watershed_log::ManualClock;
+use watershed_log::{EventLog, FileLog, ManualClock, Options};
 
 use super::log::OwnedRecord;
 
@@ -132,6 +132,18 @@ impl System {
     /// The directory of its log.
     pub fn log_directory(&self) -> PathBuf {
         self.project.log_directory()
+    }
+
+    /// Deletes the log's sealed segments that the archive holds; returns how many records they had.
+    pub fn delete_archived_segments(&self) -> u64 {
+        let log =
+            FileLog::open_writer(self.log_directory(), Options::default(), self.clock.clone()).expect("a free lock");
+        for source in log.sources().expect("they can be listed") {
+            log.seal(&source).expect("it can be sealed");
+        }
+        let deleted = log.delete_sealed_below(&self.manifest().archived()).expect("they can be deleted");
+        log.close().expect("it closes");
+        deleted.iter().map(|deleted| deleted.to - deleted.from).sum()
     }
 
     /// Lets time go on.

@@ -7,7 +7,7 @@ pub(crate) mod plan;
 pub(crate) mod rejected;
 pub(crate) mod report;
 mod scan;
-mod scratch;
+pub(crate) mod scratch;
 #[cfg(test)]
 mod tests;
 

@@ -34,7 +34,7 @@ const RUN: &str = ".parquet";
 
 /// One run's directory below the scratch directory; made with the first sorted run, deleted with this value.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub struct Scratch {
     on: Arc<dyn FileSystem>,
     directory: PathBuf,
     held: Mutex<Option<Arc<dyn FileHandle>>>,
@@ -43,14 +43,14 @@ pub(super) struct Scratch {
 
 /// A sorted run in the scratch directory: one file per table.
 #[derive(Debug)]
-pub(super) struct Spilled {
+pub struct Spilled {
     on: Arc<dyn FileSystem>,
     files: Vec<StoredFile>,
 }
 
 impl Scratch {
-    /// Nothing is touched yet, but for what dead runs left, which is deleted.
-    pub(super) fn new(on: &Arc<dyn FileSystem>, root: &Path, writer: &WriterId) -> Scratch {
+    /// The directory of the run `writer` below `root`. Nothing is touched yet, but for what dead runs left, which is deleted.
+    pub fn new(on: &Arc<dyn FileSystem>, root: &Path, writer: &WriterId) -> Scratch {
         delete_dead(&**on, root);
         Scratch {
             on: Arc::clone(on),
@@ -88,8 +88,8 @@ impl Scratch {
         }
     }
 
-    /// Writes a sorted run; gives it and its length.
-    pub(super) fn write(&self, kernel: &CoreKernel, view: &str, partials: &Partials) -> Result<(Spilled, u64)> {
+    /// Writes a sorted run; gives it and its length in bytes. Counts and rejected records are not in it.
+    pub fn write(&self, kernel: &CoreKernel, view: &str, partials: &Partials) -> Result<(Spilled, u64)> {
         self.make()?;
         let (mut files, mut written) = (Vec::new(), 0);
         for (i, layout) in kernel.tables().iter().enumerate() {
@@ -111,6 +111,17 @@ impl Scratch {
 impl Spilled {
     /// Reads the run back, and deletes it.
     pub(super) fn read(self, kernel: &CoreKernel, view: &str) -> Result<Partials> {
+        let partials = self.load(kernel, view)?;
+        // What cannot be deleted now goes with the directory.
+        self.files.iter().for_each(|file| drop(self.on.remove(Path::new(&file.path))));
+        Ok(partials)
+    }
+
+    /// Reads the run back.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is not what was written.
+    pub fn load(&self, kernel: &CoreKernel, view: &str) -> Result<Partials> {
         let mut frames = Vec::with_capacity(self.files.len());
         for file in &self.files {
             let path = Path::new(&file.path);
@@ -121,8 +132,6 @@ impl Spilled {
             }
             let batches: Result<Vec<_>> = read::batches(file, bytes, None)?.collect();
             frames.push(columns::from_arrow(&batches?)?);
-            // What cannot be deleted now goes with the directory.
-            let _ = self.on.remove(path);
         }
         kernel.from_frames(frames, ViewCounts::default()).map_err(BatchError::pipeline(view))
     }

@@ -40,7 +40,11 @@ async fn the_answer_does_not_depend_on_where_the_cut_lies() {
 
     let verified = project.verify(&VerifyOptions { seed: 7, ..VerifyOptions::default() }).await.unwrap();
     assert!(
-        verified.iter().all(|view| view.is_equal() && view.cuts >= 7 && view.stored_partitions > 0),
+        verified.iter().all(|view| {
+            view.is_equal()
+                && view.complete
+                && (view.cuts.len() >= 7 && view.stored_partitions > 0 || !view.materialized)
+        }),
         "{verified:?}"
     );
     let status = project.status().await.unwrap();

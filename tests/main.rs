@@ -11,6 +11,7 @@ mod formats;
 mod hostile;
 mod killed;
 mod numbered;
+mod load;
 mod parity;
 mod processes;
 mod readme;

@@ -93,7 +93,7 @@ fn a_quick_check_of_a_long_history_says_what_it_did_not_cover() {
         assert!(!view.complete && view.records == 800 && view.records_in_all == 2400, "{view:?}");
         assert!(view.not_covered.iter().any(|what| what.contains("are taken from manifest 4")), "{view:?}");
         assert!(view.stored_partitions < view.stored_partitions_in_all, "{view:?}");
-        assert!(view.not_covered.iter().any(|what| what == "0 of 1 stored partitions were read"), "{view:?}");
+        assert!(view.not_covered.iter().any(|what| what.starts_with("0 of ")), "{view:?}");
     }
     assert!(verified[2..].iter().all(|answer| !answer.complete && !answer.not_covered.is_empty()), "{verified:?}");
     // Room for less than what lies above the newest cut.

@@ -61,7 +61,8 @@ impl Serving {
         {
             return Ok(pin);
         }
-        self.refresh()?;
+        // A store that fails for now keeps nobody from an answer that needs no newer manifest.
+        let refreshed = self.refresh();
         let mut fits = |snapshot: &SpeedSnapshot| {
             let manifests = self.manifests();
             reaches(snapshot) && manifests.iter().any(|manifest| self.fits(manifest.as_ref(), snapshot, None))
@@ -74,6 +75,7 @@ impl Serving {
         if let Some(pin) = fit(&snapshot) {
             return Ok(pin);
         }
+        refreshed?;
         self.refresh()?;
         let newest = self.manifests()[0].as_ref().map_or(0, |manifest| manifest.number);
         fit(&snapshot).ok_or(ServingError::OutOfStep { manifest: newest })

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use watershed_log::RecordChunk;
 use watershed_pipelines::{
-    decode::{Batch, ColumnSet, DeadRecord, Decoder, RawRecord},
+    decode::{Batch, ColumnSet, Decoder, RawRecord},
     error::PipelineError,
     partial::{CoreKernel, Partials},
     source::{Source, SourceCounts},
 };
 
-use crate::run::{Run, list_dead};
+use crate::run::Run;
 
 /// From this many bytes on, chunks are folded by all threads.
 const PARALLEL_BYTES: usize = 512 << 10;
@@ -22,25 +22,23 @@ pub(crate) struct Folder {
     decoder: Decoder,
     needed: ColumnSet,
     kernels: Vec<CoreKernel>,
-    listed_max: usize,
 }
 
 /// What became of some records.
 #[derive(Default)]
 pub(crate) struct Folded {
     pub counts: SourceCounts,
-    pub dead: Vec<DeadRecord>,
     /// One per view; `None` where it was not asked for.
     pub views: Vec<Option<Result<Partials, PipelineError>>>,
 }
 
 impl Folder {
-    pub fn new(source: &Arc<Source>, kernels: Vec<CoreKernel>, listed_max: usize) -> Folder {
+    pub fn new(source: &Arc<Source>, kernels: Vec<CoreKernel>) -> Folder {
         let mut needed = ColumnSet::none();
         for kernel in &kernels {
             needed.union(&kernel.columns_needed());
         }
-        Folder { decoder: Decoder::new(source), needed, kernels, listed_max }
+        Folder { decoder: Decoder::new(source), needed, kernels }
     }
 
     /// The views' kernels.
@@ -71,10 +69,8 @@ impl Folder {
             });
             let decoded = self.decoder.decode(chunk.partition(), records, &self.needed);
             folded.counts.merge(&decoded.counts);
-            folded.dead.extend(decoded.dead);
             batches.push(decoded.batch);
         }
-        list_dead(&mut folded.dead, self.listed_max);
         folded.views = self
             .kernels
             .iter()
@@ -89,12 +85,10 @@ impl Folder {
         let mut views: Vec<Vec<_>> = self.kernels.iter().map(|_| Vec::new()).collect();
         for part in parts {
             all.counts.merge(&part.counts);
-            all.dead.extend(part.dead);
             for (all, one) in views.iter_mut().zip(part.views) {
                 all.push(one);
             }
         }
-        list_dead(&mut all.dead, self.listed_max);
         let merged = self.kernels.par_iter().zip(views).map(|(kernel, parts)| {
             let parts: Option<Result<Vec<Partials>, _>> = parts.into_iter().collect();
             parts.map(|parts| kernel.merge(&parts?.iter().collect::<Vec<_>>()))
@@ -108,9 +102,7 @@ impl Folder {
         let mut all = Folded::default();
         for run in runs {
             all.counts.merge(&run.counts);
-            all.dead.extend_from_slice(&run.dead);
         }
-        list_dead(&mut all.dead, self.listed_max);
         let merged = self.kernels.iter().enumerate().map(|(index, kernel)| {
             let partials = runs.iter().map(|run| run.views[index].as_ref().map(|view| &*view.partials));
             let partials: Option<Vec<&Partials>> = partials.collect();

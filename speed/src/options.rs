@@ -14,7 +14,8 @@ pub struct SpeedOptions {
     pub step_bytes_max: usize,
     /// Merges of more records than this are left to another thread while the layer runs.
     pub inline_merge_records_max: u64,
-    /// Dead letters and rejected records that are listed per view or source; the counts are always exact.
+    /// Rejected records that are listed per view and run; the counts are always exact. (Dead letters are not listed here: any number
+    /// of them takes no memory.)
     pub listed_max: usize,
 }
 

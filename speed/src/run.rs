@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use watershed_log::{Offset, RecordChunk};
-use watershed_pipelines::{decode::DeadRecord, partial::Partials, source::SourceCounts};
+use watershed_pipelines::{partial::Partials, source::SourceCounts};
 
 /// Offsets by partition.
 pub(crate) type Offsets = Vec<Offset>;
@@ -40,8 +40,6 @@ impl Span {
 pub struct Run {
     pub(crate) span: Span,
     pub(crate) counts: SourceCounts,
-    /// Sorted by (partition, offset), the first `listed_max`.
-    pub(crate) dead: Vec<DeadRecord>,
     /// One per view of the source; `None` where it is not kept.
     pub(crate) views: Vec<Option<ViewRun>>,
 }
@@ -66,12 +64,6 @@ impl Run {
     pub fn records(&self) -> u64 {
         self.span.records()
     }
-}
-
-/// Keeps the first `listed_max` dead letters by place; which these are does not depend on how runs were merged.
-pub(crate) fn list_dead(dead: &mut Vec<DeadRecord>, listed_max: usize) {
-    dead.sort_unstable_by_key(|d| (d.partition, d.offset));
-    dead.truncate(listed_max);
 }
 
 /// Chunks read in one go, with the span they cover.

@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 use watershed_log::Position;
 use watershed_pipelines::{
-    decode::DeadRecord,
     partial::{Partials, Rejected},
     source::{SourceCounts, ViewCounts},
 };
 
 use crate::{
     error::{Result, SpeedError},
-    run::{Run, list_dead},
+    run::Run,
 };
 
 /// Whether the live part of a view can be asked.
@@ -146,16 +145,6 @@ impl SpeedSnapshot {
         rejected.sort_unstable();
         rejected.truncate(listed_max);
         Ok(rejected)
-    }
-
-    /// Dead letters of a source above the low edge, by place: the first ones (`listed_max` of the options).
-    pub fn dead(&self, source: &str, listed_max: usize) -> Vec<DeadRecord> {
-        let mut dead: Vec<DeadRecord> = Vec::new();
-        if let Some(lane) = self.lanes.get(source) {
-            lane.slices.iter().flatten().for_each(|run| dead.extend_from_slice(&run.dead));
-        }
-        list_dead(&mut dead, listed_max);
-        dead
     }
 
     /// The state and the memory in bytes of every materialized view.

@@ -13,7 +13,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::protocol::{ControlError, Frame, REPLY_BODY_BYTES_MAX, Reply, Request, read_frame, write_frame};
+use super::protocol::{
+    ControlError, Frame, REPLY_BODY_BYTES_MAX, REQUEST_BODY_BYTES_MAX, Reply, Request, read_frame, write_frame,
+};
 use crate::error::Error;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -41,6 +43,10 @@ impl Client {
 
     /// Sends a request without waiting for its reply, which [`Client::receive`] gives in order. Must be awaited to its end.
     pub async fn send(&mut self, request: &Request, body: &[u8]) -> Result<(), ControlError> {
+        // Said here: the other side would only close the connection while this one is still sending.
+        if body.len() as u64 > u64::from(REQUEST_BODY_BYTES_MAX) {
+            return Err(ControlError::TooLarge { bytes: body.len() as u64, bytes_max: REQUEST_BODY_BYTES_MAX.into() });
+        }
         write_frame(&mut self.writer, request, body).await?;
         self.waiting += 1;
         Ok(())

@@ -20,8 +20,8 @@ use crate::{QueryLimits, error::Kind};
 
 /// Raised when frames or messages change. Peers of different versions refuse each other.
 pub const PROTOCOL_VERSION: u8 = 2;
-/// Largest body of a request.
-pub const REQUEST_BODY_BYTES_MAX: u32 = 64 << 20;
+/// Largest body of a request: the largest record that the log takes, and some beside it.
+pub const REQUEST_BODY_BYTES_MAX: u32 = 72 << 20;
 /// Largest body of a reply.
 pub const REPLY_BODY_BYTES_MAX: u32 = u32::MAX;
 /// Most payloads of a request: each takes more memory than its bytes.

@@ -16,8 +16,8 @@ use crate::{config::Durability, control::Acknowledged, error::Error};
 
 /// Bytes that are asked of the input at once. What is there is appended at once; a slow input makes small appends.
 const READ_BYTES: usize = 1 << 20;
-/// Longest line.
-const LINE_BYTES_MAX: usize = 16 << 20;
+/// Longest line: the largest record that the log takes.
+const LINE_BYTES_MAX: usize = 64 << 20;
 /// Appends under way.
 const IN_FLIGHT_MAX: usize = 4;
 

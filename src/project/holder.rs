@@ -110,6 +110,8 @@ impl Holder for LogHolder {
         match (request, live) {
             (Request::Append { source, fsync, producer }, _) => {
                 let durability = fsync.map(|fsync| if fsync { Durability::Fsync } else { Durability::Os });
+                // Held until the acknowledgement: what waits for room in the log counts for the requests under way.
+                let held = body.clone();
                 let numbering = producer.map(|ProducerRecords { id, first }| {
                     ProducerId::new(id).map(|producer| Numbering { producer, first })
                 });
@@ -119,7 +121,12 @@ impl Holder for LogHolder {
                     (_, Err(error)) => return std::future::ready(Err(error.into())).boxed(),
                 };
                 let appended = self.submit(&source, payloads, durability, numbering);
-                async move { Ok(without_body(Reply::Appended(appended.await?))) }.boxed()
+                async move {
+                    let acknowledged = appended.await?;
+                    drop(held);
+                    Ok(without_body(Reply::Appended(acknowledged)))
+                }
+                .boxed()
             }
             (Request::Epoch, _) => {
                 async move { Ok(without_body(Reply::Epoch { number: self.epoch().await?.number })) }.boxed()

@@ -205,8 +205,11 @@ impl<'a> Service<'a> {
 
     /// Follows manifests that were published, by whomever, and starts what is due.
     async fn look(&mut self) {
-        if let Err(error) = self.follow_manifest().await {
-            tracing::warn!(%error, "could not look for a new manifest; trying again later");
+        match self.follow_manifest().await {
+            // Also where another process ran the batch: only the one that holds the log may delete segments.
+            Ok(true) => self.retain().await,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "could not look for a new manifest; trying again later"),
         }
         let now = DateTime::from_timestamp_micros(self.project.clock().now_micros()).unwrap_or_default();
         if self.schedule.as_ref().is_some_and(|schedule| schedule.is_due(self.last_run, now)) {
@@ -226,7 +229,8 @@ impl<'a> Service<'a> {
         next.and_then(|next| (next - now).to_std().ok()).map_or(LOOK_EVERY, |until| until.min(LOOK_EVERY))
     }
 
-    async fn follow_manifest(&mut self) -> Result<(), Error> {
+    /// Returns whether there was a new one.
+    async fn follow_manifest(&mut self) -> Result<bool, Error> {
         let (store, live, above) = (self.project.store()?, Arc::clone(self.live), self.manifest);
         let newest = blocking(move || {
             let Some(manifest) = store.latest_manifest_above(above)? else { return Ok(None) };
@@ -236,11 +240,21 @@ impl<'a> Service<'a> {
             Ok(Some(manifest))
         })
         .await?;
-        if let Some(manifest) = newest {
+        if let Some(manifest) = &newest {
             tracing::info!(manifest = manifest.number, epoch = manifest.epoch, "the cut moved");
             self.manifest = manifest.number;
         }
-        Ok(())
+        Ok(newest.is_some())
+    }
+
+    /// Deletes what of the log the archive holds and retention no longer keeps.
+    async fn retain(&self) {
+        let (project, holder) = (self.project.clone(), Arc::clone(self.holder));
+        // The newest manifest may not have been followed just now: the store may have failed.
+        let live_cut = self.live.speed.snapshot().cut().clone();
+        if let Err(error) = blocking(move || project.retain_log(&*holder.log, &live_cut)).await {
+            tracing::warn!(%error, "could not delete old segments; trying again after the next run");
+        }
     }
 
     /// Starts a batch run, unless one is under way.
@@ -280,12 +294,6 @@ impl<'a> Service<'a> {
             }
         }
         self.look().await;
-        let (project, holder) = (self.project.clone(), Arc::clone(self.holder));
-        // The newest manifest may not have been followed just now: the store may have failed.
-        let live_cut = self.live.speed.snapshot().cut().clone();
-        if let Err(error) = blocking(move || project.retain_log(&*holder.log, &live_cut)).await {
-            tracing::warn!(%error, "could not delete old segments; trying again after the next run");
-        }
     }
 
     /// Waits for the batch run under way.

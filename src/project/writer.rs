@@ -20,6 +20,9 @@ use crate::{
 pub(super) const ATTEMPTS_MAX: u32 = 100;
 pub(super) const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
 
+/// Bytes of payloads that one request carries, if not one payload alone is larger.
+const PIECE_BYTES: usize = 8 << 20;
+
 /// A way into the log.
 ///
 /// The first process that asks holds the log's lock, and a control socket on which it appends for others, until its writer is
@@ -149,9 +152,18 @@ impl Writer {
             Route::Local { holder, .. } => holder.submit(table, payloads, durability, numbering).await,
             Route::Remote(client) => {
                 let mut client = client.lock().await;
-                let request = append_request(table, durability, numbering);
-                let (reply, _) = client.ask(&request, &encode_payloads(&payloads)).await?;
-                acknowledged(reply)
+                let mut all = Acknowledged::default();
+                let mut sent = 0;
+                for piece in pieces(payloads) {
+                    let numbering = numbering
+                        .as_ref()
+                        .map(|of| Numbering { producer: of.producer.clone(), first: of.first + sent });
+                    sent += piece.len() as u64;
+                    let request = append_request(table, durability, numbering);
+                    let (reply, _) = client.ask(&request, &encode_payloads(&piece)).await?;
+                    all.merge(&acknowledged(reply)?);
+                }
+                Ok(all)
             }
         }
     }
@@ -243,6 +255,21 @@ impl Pipeline<'_> {
     }
 }
 
+/// Payloads in requests of a size that the control socket takes.
+fn pieces(payloads: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let mut pieces: Vec<Vec<Bytes>> = Vec::new();
+    let mut bytes = PIECE_BYTES;
+    for payload in payloads {
+        if bytes + payload.len() > PIECE_BYTES {
+            pieces.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += payload.len() + 4;
+        pieces.last_mut().into_iter().for_each(|piece| piece.push(payload.clone()));
+    }
+    pieces
+}
+
 fn append_request(table: &str, durability: Option<Durability>, numbering: Option<Numbering>) -> Request {
     let producer =
         numbering.map(|Numbering { producer, first }| ProducerRecords { id: producer.as_str().to_owned(), first });
@@ -258,4 +285,20 @@ fn acknowledged(reply: Reply) -> Result<Acknowledged, Error> {
 
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::Control(ControlError::Malformed(format!("this reply does not fit the request: {reply:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_fit_into_requests_and_keep_their_order() {
+        for sizes in [vec![], vec![0; 5], vec![10 << 20, 1, 1], vec![3 << 20; 7], vec![1, 64 << 20, 1]] {
+            let payloads: Vec<Bytes> = sizes.iter().map(|&bytes| vec![0u8; bytes].into()).collect();
+            let pieces = pieces(payloads.clone());
+            assert!(pieces.iter().all(|piece| !piece.is_empty()));
+            assert!(pieces.iter().all(|piece| piece.len() == 1 || encode_payloads(piece).len() <= PIECE_BYTES + 64));
+            assert_eq!(pieces.concat(), payloads);
+        }
+    }
 }

@@ -180,6 +180,20 @@ impl ArchiveWriter {
         Ok(())
     }
 
+    /// Adds some batches of the item `number` at once, before it is whole: large records are not kept until then. Waits until it is
+    /// the item's turn. [`ArchiveWriter::add`] adds its last ones.
+    pub(crate) fn add_some(&self, number: usize, batches: Vec<RecordBatch>) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // The items before it are with other threads, the first of which never waits, so this ends.
+        while number > state.next {
+            if self.aborted.load(Ordering::SeqCst) {
+                return Err(BatchError::Stopped);
+            }
+            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        batches.iter().try_for_each(|batch| self.write(&mut state, batch))
+    }
+
     /// Wakes whoever waits: the run has failed.
     pub(crate) fn abort(&self) {
         let _state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

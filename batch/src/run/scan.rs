@@ -27,6 +27,8 @@ use crate::{
 
 /// Bytes that are read from the log at a time: few enough that they and their columns stay in a core's cache.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of batches for the archive that a thread keeps before it waits for its item's turn to write them.
+const ARCHIVED_BYTES: usize = 16 << 20;
 
 /// Partials of one view partition, of a part of the records.
 #[derive(Debug)]
@@ -223,6 +225,7 @@ impl<'a> Worker<'a> {
                     }
                     batches.extend(self.push(item, &records)?);
                     at = chunk.next_offset();
+                    self.archive_some(item, &mut batches)?;
                 }
             }
             Origin::Archive(file) => {
@@ -234,11 +237,21 @@ impl<'a> Worker<'a> {
                         .filter(|record| item.from <= record.offset && record.offset < item.to)
                         .collect();
                     batches.extend(self.push(item, &records)?);
+                    self.archive_some(item, &mut batches)?;
                 }
             }
         }
         match (item.archived, self.scan.archives.get(&(item.source, item.partition))) {
             (Some(number), Some(writer)) => writer.add(number, batches),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over what waits for the archive, if that is much.
+    fn archive_some(&self, item: &Item, batches: &mut Vec<RecordBatch>) -> Result<()> {
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        match (item.archived, self.scan.archives.get(&(item.source, item.partition))) {
+            (Some(number), Some(writer)) if bytes > ARCHIVED_BYTES => writer.add_some(number, std::mem::take(batches)),
             _ => Ok(()),
         }
     }

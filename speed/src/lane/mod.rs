@@ -77,7 +77,7 @@ impl Lane {
         let (names, kernels): (Vec<String>, Vec<CoreKernel>) = views.into_iter().unzip();
         Lane {
             source: source.clone(),
-            folder: Arc::new(Folder::new(source, kernels, options.listed_max)),
+            folder: Arc::new(Folder::new(source, kernels)),
             views: names.into_iter().map(|name| LaneView { name, built: true, status: Status::Kept }).collect(),
             options: options.clone(),
             read: cut.clone(),
@@ -161,7 +161,7 @@ impl Lane {
                 None => None,
             });
         }
-        Run { span, counts: folded.counts, dead: folded.dead, views }
+        Run { span, counts: folded.counts, views }
     }
 
     fn push(&mut self, slice: usize, run: Run) {

@@ -65,10 +65,7 @@ impl Runs<'_> {
                             || name.starts_with(&format!("{} (", verified.view))
                     };
                     let found: Vec<&String> = partitions.iter().filter(own).collect();
-                    found
-                        .into_iter()
-                        .cloned()
-                        .for_each(|name| verified.differ("a batch run in full", &name, None, None));
+                    found.into_iter().for_each(|name| verified.differ("a batch run in full", name, None, None));
                 }
             }
             Err(error) => return Err(error),

@@ -185,14 +185,20 @@ impl Serving {
     /// pinned does not fit or is gone. Returns whether there was one.
     pub fn refresh(&self) -> Result<bool> {
         let known = self.known().newest.clone();
-        let newest = self.batch.newest(known.as_ref())?;
+        Ok(self.batch.newest(known.as_ref())?.is_some_and(|newest| self.adopt(newest)))
+    }
+
+    /// Takes a manifest that the caller has read, if it is newer. Returns whether it was.
+    ///
+    /// Whoever moves the speed layer's cut gives the manifest here, too: read again, the store could fail in between, and the
+    /// two sides would not fit.
+    pub fn adopt(&self, newest: Arc<Manifest>) -> bool {
         let mut state = self.known();
-        let number = |manifest: &Option<Arc<Manifest>>| manifest.as_ref().map_or(0, |manifest| manifest.number);
-        if number(&newest) <= number(&state.newest) {
-            return Ok(false);
+        if newest.number <= state.newest.as_ref().map_or(0, |known| known.number) {
+            return false;
         }
-        state.before = Some(std::mem::replace(&mut state.newest, newest));
-        Ok(true)
+        state.before = Some(state.newest.replace(newest));
+        true
     }
 
     /// The newest manifest known.

@@ -236,7 +236,7 @@ impl<'a> Service<'a> {
             let Some(manifest) = store.latest_manifest_above(above)? else { return Ok(None) };
             // First the speed layer: it keeps an edge at the new cut and drops what lies below; then queries pin the manifest.
             live.speed.advance_cut(&built_by(&manifest))?;
-            live.serving.refresh()?;
+            live.serving.adopt(Arc::new(manifest.clone()));
             Ok(Some(manifest))
         })
         .await?;

@@ -60,7 +60,7 @@ struct Sample {
 /// Record `i`: a thousand cards, event times that move on with `i` and are late now and then.
 fn event(i: u64) -> String {
     let second = i / 50;
-    let late = if i % 101 == 0 { 90 } else { 0 };
+    let late = if i.is_multiple_of(101) { 90 } else { 0 };
     let second = (second + 100 - late) % 86_400;
     let (hour, minute) = (second / 3600, second / 60 % 60);
     format!(

@@ -22,6 +22,7 @@ use std::{
 };
 
 use watershed_batch::{Scratch, WriterId};
+use watershed_log::{FileSystem, OperatingSystem};
 use watershed_pipelines::catalog::Catalog;
 
 pub use self::result::{Difference, Verified};
@@ -179,7 +180,8 @@ impl Project {
         let history = self.history()?;
         let kernels = Kernels::new(self, &wanted.materialized)?;
         let scope = Scope::new(self, &history, options)?;
-        let scratch = Scratch::new(&self.directory().join(".watershed-scratch"), &WriterId::random());
+        let files: Arc<dyn FileSystem> = Arc::new(OperatingSystem);
+        let scratch = Scratch::new(&files, &self.directory().join(".watershed-scratch"), &WriterId::random());
         let budget = Budget::new(options.memory_bytes_max, scratch);
         let mut catalog = Catalog::clone(self.catalog());
         catalog.views.retain(|name, _| wanted.materialized.contains(name));

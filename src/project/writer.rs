@@ -22,6 +22,8 @@ pub(super) const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
 
 /// Bytes of payloads that one request carries, if not one payload alone is larger.
 const PIECE_BYTES: usize = 8 << 20;
+/// Payloads of one request.
+const PIECE_PAYLOADS: usize = 256 << 10;
 
 /// A way into the log.
 ///
@@ -259,8 +261,9 @@ impl Pipeline<'_> {
 fn pieces(payloads: Vec<Bytes>) -> Vec<Vec<Bytes>> {
     let mut pieces: Vec<Vec<Bytes>> = Vec::new();
     let mut bytes = PIECE_BYTES;
+    let is_full = |pieces: &[Vec<Bytes>]| pieces.last().is_none_or(|piece| piece.len() == PIECE_PAYLOADS);
     for payload in payloads {
-        if bytes + payload.len() > PIECE_BYTES {
+        if bytes + payload.len() > PIECE_BYTES || is_full(&pieces) {
             pieces.push(Vec::new());
             bytes = 0;
         }
@@ -293,7 +296,14 @@ mod tests {
 
     #[test]
     fn pieces_fit_into_requests_and_keep_their_order() {
-        for sizes in [vec![], vec![0; 5], vec![10 << 20, 1, 1], vec![3 << 20; 7], vec![1, 64 << 20, 1]] {
+        for sizes in [
+            vec![],
+            vec![0; 5],
+            vec![0; PIECE_PAYLOADS + 1],
+            vec![10 << 20, 1, 1],
+            vec![3 << 20; 7],
+            vec![1, 64 << 20, 1],
+        ] {
             let payloads: Vec<Bytes> = sizes.iter().map(|&bytes| vec![0u8; bytes].into()).collect();
             let pieces = pieces(payloads.clone());
             assert!(pieces.iter().all(|piece| !piece.is_empty()));

@@ -2,7 +2,10 @@
 
 use watershed_batch::{BatchError, ParityPolicy, ParityReport, Report};
 use watershed_log::EventLog;
-use watershed_pipelines::partial::{CoreKernel, Partials};
+use watershed_pipelines::{
+    decode::{ColumnSet, Decoder, RawRecord},
+    partial::{CoreKernel, Partials},
+};
 
 use super::super::{batch::BatchOptions, holder::LogHolder, live::Live, *};
 use crate::{
@@ -105,6 +108,44 @@ fn rows_lost(kernel: &CoreKernel, partials: &Partials) -> Partials {
     let mut empty = kernel.empty();
     empty.counts = partials.counts;
     empty
+}
+
+/// The rows are right, the books are not.
+fn books_wrong(_: &CoreKernel, partials: &Partials) -> Partials {
+    let mut wrong = partials.clone();
+    wrong.counts.filtered += 1;
+    wrong
+}
+
+/// A row of a month that no record belongs to, in a partition that the run does not have.
+fn one_more(kernel: &CoreKernel, partials: &Partials) -> Partials {
+    let source = &kernel.core().source;
+    let payload = br#"{"event_id":"1","ts":"1999-01-01T00:00:30Z","card":"c","amount":1,"status":"approved"}"#;
+    let record = RawRecord { offset: 0, append_time_micros: 1_000_000_000_000_000, payload };
+    let decoded = Decoder::new(source).decode(0, [record].into_iter(), &ColumnSet::all(source));
+    let mut builder = kernel.builder();
+    builder.push(&decoded.batch).unwrap();
+    let mut more = kernel.merge(&[partials, &builder.finish()]).unwrap();
+    more.counts = partials.counts;
+    more
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_and_partitions_that_only_one_side_has_are_differences() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = Held::new(open(directory.path(), &[])).await;
+    held.append(1, 100).await;
+    let report = differs(held.run_with_slices("card_minute", books_wrong).await);
+    let view = &report.views["card_minute"];
+    assert!(view.counts.is_some() && view.differing.is_empty(), "{report:?}");
+    let held = held.restarted().await;
+    let report = differs(held.run_with_slices("card_minute", one_more).await);
+    let view = &report.views["card_minute"];
+    // Once for each of the slices' runs, one key.
+    assert_eq!((view.differing.len(), view.keys, view.counts.as_ref()), (1, 1, None), "{report:?}");
+    let row = &view.listed[0];
+    assert!(row.key.contains("1999-01-01") && row.left.is_none() && row.right.is_some(), "{row:?}");
+    assert!(held.manifests().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ pub(super) fn compare(checking: &Checking<'_>, reference: &Gather<'_>, results: 
     let directory = scratch.join(format!("verify-{}", WriterId::random()));
     let runs = Runs { checking, directory: directory.clone() };
     let compared = runs.compare(reference, results);
-    // Only tidying: what stays is deleted with the scratch directory.
+    // Only tidying: a check that is killed leaves its directory.
     let _ = std::fs::remove_dir_all(directory);
     compared
 }

@@ -56,10 +56,10 @@ pub fn answered(place: &Workplace) -> Answer {
         let number = |name: &str| value[name].as_u64().unwrap_or_else(|| panic!("{name} in {line}"));
         let hour = value["window_start"].as_str().and_then(|text| text.get(11..13)?.parse().ok());
         let card = value["card"].as_str().expect("a card").to_owned();
-        // A decimal is exact: digits, a point, two digits.
-        let total = value["total"].to_string();
-        let digits = total.trim_matches('"').replace('.', "").parse().unwrap_or_else(|_| panic!("{total} in {line}"));
-        ((card, hour.unwrap_or_else(|| panic!("window_start in {line}"))), (number("n"), digits, number("ids")))
+        // So few cents that a double has them all.
+        let total = value["total"].as_f64().unwrap_or_else(|| panic!("total in {line}"));
+        let cents = (total * 100.0).round() as u64;
+        ((card, hour.unwrap_or_else(|| panic!("window_start in {line}"))), (number("n"), cents, number("ids")))
     };
     out.lines().map(row).collect()
 }

@@ -115,7 +115,9 @@ impl Cell for Buckets {
         let nan = bucket_of(f64::NAN);
         let valid = buckets.is_sorted_by(|a, b| a.0 < b.0)
             && buckets.iter().all(|(bucket, count)| *count > 0 && (-nan..=nan).contains(bucket));
-        valid.then_some(Buckets(buckets))
+        // More values than any log has: counts that are read add up without overflow.
+        let all = buckets.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+        (valid && all <= 1 << 56).then_some(Buckets(buckets))
     }
 
     fn heap_bytes(&self) -> usize {

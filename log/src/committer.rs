@@ -402,6 +402,6 @@ impl Rounds {
             return Err(error.clone());
         }
         self.sync_dirty()?;
-        self.log.writers.iter().try_for_each(|writer| writer.head_file.sync())
+        self.log.writers.iter_mut().try_for_each(PartitionWriter::rest)
     }
 }

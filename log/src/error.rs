@@ -50,6 +50,30 @@ pub enum LogError {
         cause: Arc<io::Error>,
     },
 
+    /// A partition's head file is missing, damaged or behind the partition's segments, so that a reader might not see all
+    /// acknowledged records. The next writer makes it anew: open the log for writing once.
+    #[error("the head file {} cannot be relied on ({reason}); the next writer makes it anew", path.display())]
+    StaleHead {
+        /// The head file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Records were lost to damage, as an earlier mending of the log has marked. Put the segment that was set aside back from a
+    /// copy, if there is one, and mend again.
+    #[error("records {from} to {to} of {name:?}/{partition} were lost to damage")]
+    Lost {
+        /// The source.
+        name: String,
+        /// The partition.
+        partition: u32,
+        /// The first record that is lost.
+        from: Offset,
+        /// The offset after the last that is lost.
+        to: Offset,
+    },
+
     /// Another handle, usually in another process, writes to this log. Talk to it through its control socket, or stop it.
     #[error("the log in {} is being written by {}", dir.display(), pid.map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {
@@ -211,6 +235,19 @@ impl LogError {
             Self::Io { path, cause, .. } => Self::Stopped { path, cause },
             other => other,
         }
+    }
+
+    /// What is wrong, without the file, where the error has it apart.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Damaged { reason, .. } | Self::StaleHead { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether the error is about records of one partition that are damaged or lost, so that other partitions are as they were.
+    pub fn is_of_one_partition(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Lost { .. })
     }
 
     pub(crate) fn is_not_found(&self) -> bool {

@@ -23,7 +23,7 @@ pub(crate) fn base_path(dir: &Path, base: Offset, extension: &str) -> PathBuf {
 }
 
 /// The base offset in a file's name, if the name has the given extension and is 20 digits otherwise.
-fn base_of(name: &str, extension: &str) -> Option<Offset> {
+pub(crate) fn base_of(name: &str, extension: &str) -> Option<Offset> {
     let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }

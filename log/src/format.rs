@@ -8,6 +8,9 @@
 //! <log>/<source>/<partition>/<base>.index     offset → byte, of a sealed segment; can be rebuilt
 //! <log>/<source>/<partition>/<base>.timeindex append time → offset, of a sealed segment; can be rebuilt
 //! <log>/<source>/<partition>/<base>-<byte>.torn   what recovery cut off a segment at that byte
+//! <log>/<source>/<partition>/<from>-<to>.lost     records that are known to be lost
+//! <log>/<source>/<partition>/lasttime         the last append time, when retention has deleted the last record
+//! …/<name>.damaged                            what mending found under this name and set aside
 //! ```
 //!
 //! The segment with the highest base is the active one. A name that ends in `.tmp` is a file being made; the next writer

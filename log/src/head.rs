@@ -1,8 +1,11 @@
 //! The head file: up to where a partition is durable, for readers in other processes and for recovery.
 //!
 //! Two slots of 32 bytes, at bytes 0 and 512, written in turn, so that one is whole whatever happens during a write. The
-//! good slot with the higher offset counts. It is written after the `fsync` that it reports, so it may lag behind the truth
-//! after a power failure, but is never ahead of it.
+//! slot with the higher offset counts. It is written after the `fsync` that it reports, so it may lag behind the truth
+//! after a power failure, but is never ahead of it. A writer that closes the log writes both.
+//!
+//! A reader wants both slots good: behind a bad one may have been the higher offset, and a reader that took the other would hide
+//! acknowledged records. The writer, which reads the segments too, is content with one.
 //!
 //! | byte | size | slot field |
 //! | ---: | ---: | --- |
@@ -23,7 +26,7 @@ use crate::{LogError, Offset, OpenMode, Result, files};
 const MAGIC: &[u8; 8] = b"WSLOGHED";
 const SLOT_BYTES: usize = 32;
 const SLOT_STRIDE: usize = 512;
-const FILE_BYTES: usize = SLOT_STRIDE + SLOT_BYTES;
+pub(crate) const FILE_BYTES: usize = SLOT_STRIDE + SLOT_BYTES;
 /// A reader may meet a write half done; the next look finds it finished.
 const LOOKS_MAX: usize = 100;
 
@@ -74,7 +77,12 @@ impl HeadFile {
     /// Opens a partition's head file for reading.
     pub fn open(disk: &Disk, dir: &Path) -> Result<Self> {
         let path = Self::path_in(dir);
-        let file = files::open(disk, &path, OpenMode::Read)?;
+        let file = match files::open(disk, &path, OpenMode::Read) {
+            Err(error) if error.is_not_found() => {
+                return Err(LogError::StaleHead { path, reason: "the file is missing".to_owned() });
+            }
+            opened => opened?,
+        };
         Ok(Self { file, path, next_slot: 0 })
     }
 
@@ -85,8 +93,13 @@ impl HeadFile {
         Ok(Self { file, path, next_slot: 0 })
     }
 
-    /// The durable offset, or `None` if neither slot is good.
+    /// The higher durable offset of the good slots, or `None` if neither is good.
     pub fn read_if_good(&self) -> Result<Option<Offset>> {
+        self.slots().map(|[first, second]| first.max(second))
+    }
+
+    /// What each slot says, if it is good.
+    pub fn slots(&self) -> Result<[Option<Offset>; 2]> {
         let mut bytes = [0; FILE_BYTES];
         read_fully(&*self.file, &mut bytes, 0).map_err(LogError::io("read", &self.path))?;
         let slots = [&bytes[..SLOT_BYTES], &bytes[SLOT_STRIDE..]];
@@ -95,22 +108,21 @@ impl HeadFile {
             let reason = format!("format version {other}, but this program reads version {VERSION}");
             return Err(LogError::damaged(&self.path, 0, reason));
         }
-        Ok(slots.into_iter().filter_map(decode).max())
+        Ok(slots.map(decode))
     }
 
     /// The durable offset.
     pub fn read(&self) -> Result<Offset> {
+        let mut good = 0;
         for _ in 0..LOOKS_MAX {
-            if let Some(durable) = self.read_if_good()? {
-                return Ok(durable);
+            match self.slots()? {
+                [Some(first), Some(second)] => return Ok(first.max(second)),
+                slots => good = slots.iter().flatten().count(),
             }
             std::thread::yield_now();
         }
-        Err(LogError::damaged(
-            &self.path,
-            0,
-            "neither of its slots is good; the writer rebuilds it when it opens the log",
-        ))
+        let reason = if good == 0 { "neither of its slots is good" } else { "one of its slots is not good" };
+        Err(LogError::StaleHead { path: self.path.clone(), reason: reason.to_owned() })
     }
 
     /// Reports that every record below `durable` is durable.
@@ -146,7 +158,7 @@ mod tests {
     use crate::OperatingSystem;
 
     #[test]
-    fn one_bad_slot_is_survived_and_two_are_reported() {
+    fn a_writer_survives_one_bad_slot_and_a_reader_reports_it() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Disk = Arc::new(OperatingSystem);
         let mut head = HeadFile::create(&disk, dir.path(), 7).unwrap();
@@ -156,9 +168,12 @@ mod tests {
         }
         // 12 went to the first slot; the second still says 9.
         head.file.write_at(&[0xff], 20).unwrap();
-        assert_eq!(HeadFile::open(&disk, dir.path()).unwrap().read().unwrap(), 9);
+        let open = || HeadFile::open(&disk, dir.path()).unwrap();
+        assert_eq!(open().read_if_good().unwrap(), Some(9));
+        assert!(matches!(open().read(), Err(LogError::StaleHead { .. })));
         head.file.write_at(&[0xff], SLOT_STRIDE as u64 + 3).unwrap();
-        assert!(matches!(HeadFile::open(&disk, dir.path()).unwrap().read(), Err(LogError::Damaged { .. })));
+        assert_eq!(open().read_if_good().unwrap(), None);
+        assert!(matches!(open().read(), Err(LogError::StaleHead { .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | byte | size | `.index` |
 //! | ---: | ---: | --- |
 //! | 0 | 8 | `WSLOGIDX` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 4 | number of entries |
 //! | 16 | 8 | the segment's base offset |
 //! | 24 | 8 | the offset after its last record |
@@ -14,21 +14,27 @@
 //! | 40 | 8 | its first append time |
 //! | 48 | 8 | its last append time |
 //! | 56 | 4 | CRC of the entries |
-//! | 60 | 4 | CRC of bytes 0–59 |
+//! | 60 | 4 | CRC of bytes 0–59, continued from the segment's salt, so that an index is good for its own segment only |
 //! | 64 | 16 each | offset of a batch, byte where it begins |
 //!
 //! `.timeindex` is the same with the magic `WSLOGTIX` and entries of append time and offset, one for each indexed batch
 //! whose append time is above the entry before.
+//!
+//! In version 1, which is read too, the CRC of the header begins with 0.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::file_system::read_exact;
 use crate::files::Disk;
-use crate::format::{BatchHeader, VERSION, i64_at, u32_at, u64_at};
+use crate::format::{BatchHeader, i64_at, u32_at, u64_at};
 use crate::{LogError, Offset, OpenMode, Result, files};
 
 const INDEX_MAGIC: &[u8; 8] = b"WSLOGIDX";
 const TIME_INDEX_MAGIC: &[u8; 8] = b"WSLOGTIX";
+/// Of index files; the version of the log's other files has not changed.
+const VERSION: u32 = 2;
+/// Index files of this version do not know their segment's salt.
+const VERSION_WITHOUT_SALT: u32 = 1;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 16;
 /// At most one entry per this many bytes of segment.
@@ -108,21 +114,45 @@ impl SegmentIndex {
     }
 
     /// Writes both files of a sealed segment.
-    pub fn save(&self, disk: &Disk, dir: &Path, base: Offset) -> Result<()> {
-        let places: Vec<(u64, u64)> = self.places.iter().map(|place| (place.offset, place.at)).collect();
-        let times: Vec<(u64, u64)> =
-            self.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
-        let path = |extension| files::base_path(dir, base, extension);
-        files::create_whole(disk, &path(files::INDEX), &self.encode(INDEX_MAGIC, base, &places))?;
-        files::create_whole(disk, &path(files::TIME_INDEX), &self.encode(TIME_INDEX_MAGIC, base, &times))?;
+    pub fn save(&self, disk: &Disk, dir: &Path, base: Offset, salt: u32) -> Result<()> {
+        for (extension, bytes) in self.encoded(VERSION, base, salt) {
+            files::create_whole(disk, &files::base_path(dir, base, extension), &bytes)?;
+        }
         Ok(())
     }
 
-    fn encode(&self, magic: &[u8; 8], base: Offset, entries: &[(u64, u64)]) -> Vec<u8> {
+    /// What is wrong with the index files of a sealed segment, given the index made from the segment itself.
+    pub fn problems(&self, disk: &Disk, dir: &Path, base: Offset, salt: u32) -> Result<Vec<(PathBuf, String)>> {
+        let now = self.encoded(VERSION, base, salt);
+        let before = self.encoded(VERSION_WITHOUT_SALT, base, 0);
+        let mut problems = Vec::new();
+        for ((extension, now), (_, before)) in now.into_iter().zip(before) {
+            let path = files::base_path(dir, base, extension);
+            match files::read(disk, &path)? {
+                Some(bytes) if bytes == now || bytes == before => {}
+                Some(_) => problems.push((path, "it does not say what its segment does".to_owned())),
+                None => problems.push((path, "the file is missing".to_owned())),
+            }
+        }
+        Ok(problems)
+    }
+
+    /// The bytes of both files, with their extensions.
+    fn encoded(&self, version: u32, base: Offset, salt: u32) -> [(&'static str, Vec<u8>); 2] {
+        let places: Vec<(u64, u64)> = self.places.iter().map(|place| (place.offset, place.at)).collect();
+        let times: Vec<(u64, u64)> =
+            self.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
+        [
+            (files::INDEX, self.encode(INDEX_MAGIC, version, base, &places, salt)),
+            (files::TIME_INDEX, self.encode(TIME_INDEX_MAGIC, version, base, &times, salt)),
+        ]
+    }
+
+    fn encode(&self, magic: &[u8; 8], version: u32, base: Offset, entries: &[(u64, u64)], salt: u32) -> Vec<u8> {
         let (first_time, last_time) = self.times.unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + entries.len() * ENTRY_BYTES);
         bytes.extend_from_slice(magic);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
         for field in [base, self.end.offset, self.end.at, first_time.cast_unsigned(), last_time.cast_unsigned()] {
             bytes.extend_from_slice(&field.to_le_bytes());
@@ -134,23 +164,28 @@ impl SegmentIndex {
         }
         let entries_crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
         bytes[56..60].copy_from_slice(&entries_crc.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..60]);
+        let crc = crc32c::crc32c_append(salt, &bytes[..60]);
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
     /// The index of a sealed segment of `segment_bytes` bytes whose first batch begins at byte `at`, or `None` if its files are
     /// missing, damaged or of another segment.
-    pub fn load(disk: &Disk, dir: &Path, base: Offset, at: u64, segment_bytes: u64) -> Option<Self> {
+    pub fn load(disk: &Disk, dir: &Path, base: Offset, at: u64, segment_bytes: u64, salt: u32) -> Option<Self> {
         // What cannot be read is as good as missing: the segment is scanned instead.
         let read = |extension| files::read(disk, &files::base_path(dir, base, extension)).ok().flatten();
-        Self::decode(base, at, segment_bytes, &read(files::INDEX)?, &read(files::TIME_INDEX)?)
+        Self::decode((base, at, segment_bytes), salt, &read(files::INDEX)?, &read(files::TIME_INDEX)?)
     }
 
     /// What both files of a sealed segment say.
-    fn decode(base: Offset, at: u64, segment_bytes: u64, index: &[u8], time_index: &[u8]) -> Option<Self> {
-        let summary = Summary::decode(index, INDEX_MAGIC).filter(|found| found.fits(base, segment_bytes))?;
-        let time_summary = Summary::decode(time_index, TIME_INDEX_MAGIC)?;
+    fn decode(
+        (base, at, segment_bytes): (Offset, u64, u64),
+        salt: u32,
+        index: &[u8],
+        time_index: &[u8],
+    ) -> Option<Self> {
+        let summary = Summary::decode(index, INDEX_MAGIC, salt).filter(|found| found.fits(base, segment_bytes))?;
+        let time_summary = Summary::decode(time_index, TIME_INDEX_MAGIC, salt)?;
         if (Summary { entries: 0, ..time_summary }) != (Summary { entries: 0, ..summary }) {
             return None;
         }
@@ -184,11 +219,16 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn decode(bytes: &[u8], magic: &[u8; 8]) -> Option<Self> {
-        let good = bytes.len() >= HEADER_BYTES
-            && &bytes[..8] == magic
-            && u32_at(bytes, 8) == VERSION
-            && crc32c::crc32c(&bytes[..60]) == u32_at(bytes, 60);
+    fn decode(bytes: &[u8], magic: &[u8; 8], salt: u32) -> Option<Self> {
+        if bytes.len() < HEADER_BYTES || &bytes[..8] != magic {
+            return None;
+        }
+        let begins_with = match u32_at(bytes, 8) {
+            VERSION => salt,
+            VERSION_WITHOUT_SALT => 0,
+            _ => return None,
+        };
+        let good = crc32c::crc32c_append(begins_with, &bytes[..60]) == u32_at(bytes, 60);
         good.then(|| Self {
             entries: u32_at(bytes, 12),
             base: u64_at(bytes, 16),
@@ -205,12 +245,12 @@ impl Summary {
 
     /// What the index files of a sealed segment say about it, or `None` if they do not speak of this segment. Their entries
     /// are looked at when they are loaded.
-    pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64) -> Result<Option<Self>> {
+    pub fn load(disk: &Disk, dir: &Path, base: Offset, segment_bytes: u64, salt: u32) -> Result<Option<Self>> {
         let mut summaries = Vec::with_capacity(2);
         for (extension, magic) in [(files::INDEX, INDEX_MAGIC), (files::TIME_INDEX, TIME_INDEX_MAGIC)] {
             let path = files::base_path(dir, base, extension);
             let Some((bytes, size)) = read_header(disk, &path)? else { return Ok(None) };
-            let summary = Self::decode(&bytes, magic).filter(|found| found.fits(base, segment_bytes));
+            let summary = Self::decode(&bytes, magic, salt).filter(|found| found.fits(base, segment_bytes));
             let whole = |found: &Self| size == (HEADER_BYTES + found.entries as usize * ENTRY_BYTES) as u64;
             summaries.extend(summary.filter(whole));
         }
@@ -254,8 +294,9 @@ pub(crate) fn check_any(bytes: &[u8]) {
         bytes
     };
     for (index, time_index) in [(index.to_vec(), time_index.to_vec()), (sealed(index), sealed(time_index))] {
-        let Some(summary) = Summary::decode(&index, INDEX_MAGIC) else { continue };
-        let Some(found) = SegmentIndex::decode(summary.base, 40, summary.segment_bytes, &index, &time_index) else {
+        let Some(summary) = Summary::decode(&index, INDEX_MAGIC, 0) else { continue };
+        let of = (summary.base, 40, summary.segment_bytes);
+        let Some(found) = SegmentIndex::decode(of, 0, &index, &time_index) else {
             continue;
         };
         // Whatever is looked for, the place found is one of those that stand in the file, or the end.
@@ -282,8 +323,6 @@ pub(crate) fn samples() -> Vec<Vec<u8>> {
             body_crc: 0,
         });
     }
-    let places: Vec<(u64, u64)> = index.places.iter().map(|place| (place.offset, place.at)).collect();
-    let times: Vec<(u64, u64)> =
-        index.time_places.iter().map(|&(time, offset)| (time.cast_unsigned(), offset)).collect();
-    vec![[index.encode(INDEX_MAGIC, 7, &places), index.encode(TIME_INDEX_MAGIC, 7, &times)].concat()]
+    let [(_, places), (_, times)] = index.encoded(VERSION, 7, 0);
+    vec![[places, times].concat()]
 }

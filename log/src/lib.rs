@@ -38,12 +38,14 @@
 //! | [`Append`], [`Record`], [`RecordChunk`] | records going in and coming out |
 //! | [`ProducerId`], [`Numbering`] | producers that number their records and may send them again |
 //! | [`RecoveryReport`] | what opening for writing had to mend |
+//! | [`check`](mod@check) | whether every file is what was written, and mending those that are not |
 //! | [`lock_holder`] | which process writes |
 //! | [`FileSystem`] | the files below it all, and the disk that [`simulation`] puts in their place |
 //! | [`format`](mod@format) | the bytes on disk |
 
 mod append_queue;
 mod attribution;
+pub mod check;
 mod clock;
 mod committer;
 pub mod contract;
@@ -62,6 +64,7 @@ mod head;
 mod index;
 mod known;
 mod lock;
+mod lost;
 mod memory_log;
 mod options;
 mod partition;

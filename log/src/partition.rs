@@ -1,13 +1,13 @@
 //! The reading side of one partition: which segments there are, and which of them holds an offset.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::files::Disk;
 use crate::head::HeadFile;
 use crate::segment::{Found, Segment};
-use crate::{LogError, Offset, OpenMode, RecordChunk, Result, files};
+use crate::{LogError, Offset, OpenMode, RecordChunk, Result, files, lost};
 
 /// Sealed segments kept open per partition.
 const OPEN_SEGMENTS_MAX: usize = 16;
@@ -20,7 +20,11 @@ pub(crate) enum Head {
     /// This process writes it.
     Own(AtomicU64),
     /// Another process may: its head file is looked at each time.
-    File(HeadFile),
+    File {
+        file: HeadFile,
+        /// Whether what lies above the head has been looked at, once: it may show that the file lags behind.
+        compared: AtomicBool,
+    },
 }
 
 /// One partition, as readers see it.
@@ -61,18 +65,33 @@ impl Partition {
 
     /// A partition that another process may be writing.
     pub fn written_elsewhere(disk: Disk, source: String, partition: u32, dir: PathBuf) -> Result<Self> {
-        let head = Head::File(HeadFile::open(&disk, &dir)?);
+        let head = Head::File { file: HeadFile::open(&disk, &dir)?, compared: AtomicBool::new(false) };
         let (segments, open) = (RwLock::default(), Mutex::default());
         let found = Self { disk, source, partition, dir, head, segments, open };
         found.look()?;
+        let newest = found.bases().last().copied().unwrap_or(0);
+        // A segment begins when all before it is durable.
+        found.check_head(newest)?;
         Ok(found)
     }
 
     pub fn head(&self) -> Result<Offset> {
         match &self.head {
             Head::Own(head) => Ok(head.load(Ordering::Acquire)),
-            Head::File(file) => file.read(),
+            Head::File { file, .. } => file.read(),
         }
+    }
+
+    /// Checks that the head is not below an offset that a segment knows to have been durable.
+    fn check_head(&self, known: Offset) -> Result<()> {
+        let Head::File { file, .. } = &self.head else { return Ok(()) };
+        // A writer moves the head before it writes what knows of it: a head read after that is not below.
+        let head = file.read()?;
+        if head >= known {
+            return Ok(());
+        }
+        let reason = format!("it says {head}, but records up to {known} were durable");
+        Err(LogError::StaleHead { path: HeadFile::path_in(&self.dir), reason })
     }
 
     /// Publishes a new head. Its records must be durable and in the active segment's index.
@@ -83,7 +102,7 @@ impl Partition {
     }
 
     pub fn start(&self) -> Result<Offset> {
-        if matches!(self.head, Head::File(_)) {
+        if matches!(self.head, Head::File { .. }) {
             self.look()?;
         }
         Ok(self.bases()[0])
@@ -193,12 +212,19 @@ impl Partition {
             // A position below the start is an error even when nothing is asked for: the reader would go on from there.
             return self.check_start(from).map(|()| RecordChunk::empty(self.partition, from));
         }
-        self.looking(from, |segment| {
+        let chunk = self.looking(from, |segment| {
             Ok(match segment.read(from, to, bytes_max)? {
                 Found::Batches(batches) => Ok(RecordChunk::new(self.partition, from, to, batches)),
                 Found::EndsAt(end) => Err(end),
             })
-        })
+        })?;
+        if let Head::File { compared, .. } = &self.head
+            && chunk.next_offset() == head
+            && !compared.swap(true, Ordering::Relaxed)
+        {
+            self.looking(head - 1, |segment| Ok(Ok(self.check_head(segment.claimed_above(head)?)?)))?;
+        }
+        Ok(chunk)
     }
 
     fn check_start(&self, from: Offset) -> Result<()> {
@@ -206,7 +232,17 @@ impl Partition {
         if from < self.bases()[0] { Err(self.below_start(from)?) } else { Ok(()) }
     }
 
+    /// The error of an offset in a marked hole, if it lies in one.
+    fn lost_at(&self, offset: Offset) -> Result<Option<LogError>> {
+        let hole = lost::list(&self.disk, &self.dir)?.into_iter().find(|hole| hole.contains(&offset));
+        let (name, partition) = (self.source.clone(), self.partition);
+        Ok(hole.map(|hole| LogError::Lost { name, partition, from: hole.start, to: hole.end }))
+    }
+
     fn below_start(&self, offset: Offset) -> Result<LogError> {
+        if let Some(lost) = self.lost_at(offset)? {
+            return Ok(lost);
+        }
         let start = self.start()?;
         Ok(LogError::BelowStart { name: self.source.clone(), partition: self.partition, offset, start })
     }
@@ -232,6 +268,9 @@ impl Partition {
                 Ok(done) => return Ok(done),
                 Err(_) if self.are_not(&bases)? || self.was_replaced(&segment)? => {}
                 Err(end) => {
+                    if let Some(lost) = self.lost_at(offset)? {
+                        return Err(lost);
+                    }
                     let at = segment.file_bytes()?;
                     let reason = format!("the segment ends with offset {end}, but {offset} was durable");
                     return Err(segment.damaged(at, &reason));

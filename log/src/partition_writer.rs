@@ -159,6 +159,13 @@ impl PartitionWriter {
         Ok(())
     }
 
+    /// Leaves a head file at rest in which both slots say the same.
+    pub fn rest(&mut self) -> Result<()> {
+        self.head_file.write(self.durable_offset)?;
+        self.head_file.write(self.durable_offset)?;
+        self.head_file.sync()
+    }
+
     /// Seals the active segment, all of which must be durable, and begins the next with what is known of producers.
     pub fn roll(&mut self, now_micros: i64, known: &Known) -> Result<()> {
         debug_assert!(!self.is_dirty());
@@ -166,7 +173,7 @@ impl PartitionWriter {
         let (disk, dir) = (&shared.disk, &shared.dir);
         let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros, known)?;
         files::sync_dir(disk, dir)?;
-        let saved = self.active.index().save(disk, dir, self.active.base);
+        let saved = self.active.index().save(disk, dir, self.active.base, self.active.salt);
         if let Err(error) = saved {
             tracing::warn!(%error, "could not write the index of a sealed segment; it is rebuilt when the log is next opened");
         }

@@ -27,7 +27,7 @@ use crate::partition_writer::{PartitionWriter, create_segment};
 use crate::places::{PlacedRun, RecentPlaces};
 use crate::producers::Producers;
 use crate::segment::Segment;
-use crate::{LogError, Offset, OpenMode, Result, files, retention, sources};
+use crate::{LogError, Offset, OpenMode, Result, files, lost, retention, sources};
 
 /// How much of a segment is in memory at a time, unless a batch is larger.
 const WINDOW_BYTES: u64 = 1024 * 1024;
@@ -111,17 +111,22 @@ pub(crate) struct Recovered {
     pub report: RecoveryReport,
 }
 
-struct PartitionPlace<'a> {
-    disk: &'a Disk,
-    dir: &'a Path,
-    source: &'a str,
-    partition: u32,
-    partitions: u32,
-    now_micros: i64,
+/// Which partition is opened.
+pub(crate) struct PartitionPlace<'a> {
+    pub disk: &'a Disk,
+    pub dir: &'a Path,
+    pub source: &'a str,
+    pub partition: u32,
+    /// How many the source has.
+    pub partitions: u32,
+    pub now_micros: i64,
 }
 
 /// Opens one partition for writing. Returns what it knows about producers, too.
-fn open_partition(place: &PartitionPlace<'_>, report: &mut RecoveryReport) -> Result<(PartitionWriter, Known)> {
+pub(crate) fn open_partition(
+    place: &PartitionPlace<'_>,
+    report: &mut RecoveryReport,
+) -> Result<(PartitionWriter, Known)> {
     let &PartitionPlace { disk, dir, source, partition, partitions, now_micros } = place;
     remove_unfinished(disk, dir)?;
     files::sync_dir(disk, dir)?;
@@ -129,9 +134,12 @@ fn open_partition(place: &PartitionPlace<'_>, report: &mut RecoveryReport) -> Re
     let Some(&last) = bases.last() else {
         return Err(LogError::damaged(dir, 0, "the partition has no segment"));
     };
-    let mut last_time_micros = retention::noted_last_time(disk, dir)?;
+    let noted = retention::noted_last_time(disk, dir)?;
+    let mut last_time_micros = noted.unwrap_or(i64::MIN);
+    let holes = lost::list(disk, dir)?;
     for pair in bases.windows(2) {
-        last_time_micros = check_sealed(disk, dir, source, partition, pair[0], pair[1], report)?;
+        let end = lost::end_before(&holes, pair[1]);
+        last_time_micros = last_time_micros.max(check_sealed(disk, dir, source, partition, pair[0], end, report)?);
     }
     let active = Segment::open(disk, dir, last, source, partition, false, OpenMode::Write)?;
     let (mut head_file, durable) = open_head(disk, dir, report)?;
@@ -156,6 +164,10 @@ fn open_partition(place: &PartitionPlace<'_>, report: &mut RecoveryReport) -> Re
         let reason = format!("the segment ends with offset {}, but records up to {durable} were durable", end.offset);
         return Err(active.damaged(end.at, &reason));
     }
+    if noted.is_none() && bases.len() == 1 && last > 0 && end.offset == last {
+        let reason = "the file is missing, and no record is left to tell the last append time";
+        return Err(LogError::damaged(&retention::last_time_path(dir), 0, reason));
+    }
     make_durable(&active, durable, end)?;
     active.file.seek(end.at).map_err(LogError::io("seek in", &active.path))?;
     head_file.write(end.offset)?;
@@ -168,7 +180,7 @@ fn open_partition(place: &PartitionPlace<'_>, report: &mut RecoveryReport) -> Re
         let next = create_segment(disk, dir, source, partition, end.offset, now_micros, &known)?;
         files::sync_dir(disk, dir)?;
         if end.offset > last {
-            active.index().save(disk, dir, last)?;
+            active.index().save(disk, dir, last, active.salt)?;
             bases.push(end.offset);
         }
         next
@@ -205,7 +217,7 @@ fn remove_unfinished(disk: &Disk, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a sealed segment reaches to the next, and that it has indexes. Returns its last append time.
+/// Checks that a sealed segment reaches to `next`, and that it has indexes. Returns its last append time.
 fn check_sealed(
     disk: &Disk,
     dir: &Path,
@@ -215,12 +227,11 @@ fn check_sealed(
     next: Offset,
     report: &mut RecoveryReport,
 ) -> Result<i64> {
-    let path = files::base_path(dir, base, files::SEGMENT);
-    let bytes = files::size(disk, &path)?;
-    if let Some(summary) = Summary::load(disk, dir, base, bytes)?.filter(|summary| summary.end_offset == next) {
+    let segment = Segment::open(disk, dir, base, source, partition, false, OpenMode::Read)?;
+    let summary = Summary::load(disk, dir, base, segment.file_bytes()?, segment.salt)?;
+    if let Some(summary) = summary.filter(|summary| summary.end_offset == next) {
         return Ok(summary.last_time);
     }
-    let segment = Segment::open(disk, dir, base, source, partition, false, OpenMode::Read)?;
     if let Some((place, reason)) = scan(&segment, &mut |_, _| {})? {
         return Err(segment.damaged(place.at, &reason));
     }
@@ -229,7 +240,7 @@ fn check_sealed(
         let reason = format!("the segment ends with offset {}, but the next begins with {next}", index.end.offset);
         return Err(segment.damaged(index.end.at, &reason));
     }
-    match index.save(disk, dir, base) {
+    match index.save(disk, dir, base, segment.salt) {
         Ok(()) => {
             report.rebuilt.push(files::base_path(dir, base, files::INDEX));
             report.rebuilt.push(files::base_path(dir, base, files::TIME_INDEX));

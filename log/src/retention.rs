@@ -61,34 +61,32 @@ pub(crate) fn delete_oldest(
     Ok(())
 }
 
-fn last_time_path(dir: &Path) -> PathBuf {
+pub(crate) fn last_time_path(dir: &Path) -> PathBuf {
     dir.join("lasttime")
 }
 
-fn note_last_time(disk: &Disk, dir: &Path, micros: i64) -> Result<()> {
+pub(crate) fn note_last_time(disk: &Disk, dir: &Path, micros: i64) -> Result<()> {
     let bytes = micros.to_le_bytes();
     files::create_whole(disk, &last_time_path(dir), &[&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat())?;
     files::sync_dir(disk, dir)
 }
 
-/// The append time that no later one of the partition may be less than, as far as retention has noted one.
-pub(crate) fn noted_last_time(disk: &Disk, dir: &Path) -> Result<i64> {
+/// The append time that no later one of the partition may be less than, if retention has noted one.
+pub(crate) fn noted_last_time(disk: &Disk, dir: &Path) -> Result<Option<i64>> {
     let path = last_time_path(dir);
-    let Some(bytes) = files::read(disk, &path)? else { return Ok(i64::MIN) };
+    let Some(bytes) = files::read(disk, &path)? else { return Ok(None) };
     match bytes.split_first_chunk::<8>() {
-        Some((micros, crc)) if crc == crc32c::crc32c(micros).to_le_bytes() => Ok(i64::from_le_bytes(*micros)),
+        Some((micros, crc)) if crc == crc32c::crc32c(micros).to_le_bytes() => Ok(Some(i64::from_le_bytes(*micros))),
         _ => Err(LogError::damaged(&path, 0, "it is not what was written")),
     }
 }
 
 /// The last append time in a sealed segment.
 fn last_time(partition: &Partition, base: u64, end: u64) -> Result<i64> {
-    let path = files::base_path(&partition.dir, base, files::SEGMENT);
-    let bytes = files::size(&partition.disk, &path)?;
-    if let Some(summary) = Summary::load(&partition.disk, &partition.dir, base, bytes)? {
-        return Ok(summary.last_time);
-    }
     let Partition { disk, dir, source, partition, .. } = partition;
     let segment = Segment::open(disk, dir, base, source, *partition, false, OpenMode::Read)?;
+    if let Some(summary) = Summary::load(disk, dir, base, segment.file_bytes()?, segment.salt)? {
+        return Ok(summary.last_time);
+    }
     segment.last_time(end)
 }

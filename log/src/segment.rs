@@ -77,7 +77,7 @@ impl Segment {
         if segment.begin > file_bytes {
             return Err(segment.damaged(SEGMENT_HEADER_BYTES as u64, "the list of producers is cut off"));
         }
-        if sealed && let Some(index) = SegmentIndex::load(disk, dir, base, segment.begin, file_bytes) {
+        if sealed && let Some(index) = SegmentIndex::load(disk, dir, base, segment.begin, file_bytes, salt) {
             *segment.index() = index;
         }
         Ok(segment)
@@ -215,6 +215,23 @@ impl Segment {
             found.is_none() && header.end_offset() < to
         })?;
         Ok(found)
+    }
+
+    /// The highest durable offset that the batches from `head` on know. They need not be durable themselves, nor whole: looking
+    /// ends at the first that is not, and nothing of them is remembered.
+    pub fn claimed_above(&self, head: Offset) -> Result<Offset> {
+        let file_bytes = self.file_bytes()?;
+        let begin = self.find(head - 1, file_bytes)?;
+        let mut place = self.walk(begin, |_, header| header.end_offset() < head)?;
+        let mut claimed = 0;
+        while place.at < file_bytes {
+            let Ok(buffer) = self.load(place.at, BATCH_HEADER_BYTES as u64) else { break };
+            let Ok(header) = self.header(&buffer, place) else { break };
+            // The first one found ends at the head: it is durable.
+            claimed = claimed.max(header.durable_offset);
+            place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+        }
+        Ok(claimed)
     }
 
     fn load(&self, at: u64, bytes: u64) -> Result<Bytes> {

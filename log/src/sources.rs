@@ -12,7 +12,7 @@ use crate::partition_writer::{PartitionWriter, create_segment};
 use crate::places::RecentPlaces;
 use crate::{LogError, Result, files};
 
-const SOURCE_FILE: &str = "source";
+pub(crate) const SOURCE_FILE: &str = "source";
 const PARTITIONS_MAX: u32 = 4096;
 
 /// Checks the arguments of a source's creation.

@@ -44,7 +44,8 @@ pub enum SpeedError {
         view: String,
     },
 
-    /// The view's kernel failed on a batch: a defect in Watershed, reported for this view only.
+    /// Records of the view's source are damaged or gone (check the project with `fsck`), or its kernel failed on a batch: a defect
+    /// in Watershed. Other sources' views are not affected.
     #[error("view \"{view}\" failed: {reason}")]
     Failed {
         /// The view.

@@ -118,13 +118,21 @@ impl SpeedLayer {
         let (mut some, mut more) = (false, false);
         for (name, lane) in &mut state.lanes {
             lane.background = self.running.load(Ordering::Relaxed);
-            let pulled = lane.pull(&*self.log, &offsets(&head, name, lane.read.len()))?;
+            let pulled = match lane.pull(&*self.log, &offsets(&head, name, lane.read.len())) {
+                Ok(pulled) => pulled,
+                // The others go on.
+                Err(SpeedError::Log(error)) if error.is_of_one_partition() => lane.fail(&error),
+                Err(error) => return Err(error),
+            };
             some |= pulled.some;
             more |= pulled.more;
         }
         if !more {
             for lane in state.lanes.values_mut() {
-                some |= lane.rebuild(&*self.log)?;
+                some |= match lane.rebuild(&*self.log) {
+                    Err(SpeedError::Log(error)) if error.is_of_one_partition() => lane.fail(&error).some,
+                    rebuilt => rebuilt?,
+                };
             }
         }
         if some {

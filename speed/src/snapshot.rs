@@ -26,7 +26,7 @@ pub enum ViewState {
     Stalled,
     /// It has no batch part, and the log does not reach back to its first records.
     NotBuilt,
-    /// Its kernel failed.
+    /// Its kernel failed, or records of its source cannot be read.
     Failed(String),
 }
 

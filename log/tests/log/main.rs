@@ -4,9 +4,11 @@
 
 mod contract;
 mod crash;
+mod damage;
 mod durability;
 mod faults;
 mod histories;
+mod mending;
 mod producers;
 mod readers;
 mod recovery;
@@ -15,6 +17,7 @@ mod seeds;
 mod segments;
 mod sent_again;
 mod simulation;
+mod specimen;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -30,6 +30,7 @@ impl Lane {
         }
         self.read = max(&self.read, &cut);
         self.cut = cut;
+        self.damaged = None;
         // The live part is smaller now, so a stalled view gets another chance: what it lacks is folded again.
         for view in self.views.iter_mut().filter(|view| view.status == Status::Stalled) {
             view.status = Status::Kept;

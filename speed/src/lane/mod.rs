@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use watershed_log::{EventLog, Offset};
+use watershed_log::{EventLog, LogError, Offset};
 use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     source::Source,
@@ -44,6 +44,8 @@ pub(crate) struct Lane {
     pub base: Base,
     /// Whether large merges are left to another thread.
     pub background: bool,
+    /// Why the log could not be read: nothing more is folded, and no view can be asked.
+    damaged: Option<String>,
     compaction: Option<Compaction>,
 }
 
@@ -86,6 +88,7 @@ impl Lane {
             slices: vec![Vec::new()],
             base: Base::default(),
             background: false,
+            damaged: None,
             compaction: None,
         }
     }
@@ -115,6 +118,9 @@ impl Lane {
     /// more.
     pub fn pull(&mut self, log: &dyn EventLog, head: &[Offset]) -> Result<Pulled> {
         self.adopt_compaction();
+        if self.damaged.is_some() {
+            return Ok(Pulled::default());
+        }
         let mut next = self.read.clone();
         let mut by_slice: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         let mut more = false;
@@ -145,6 +151,13 @@ impl Lane {
         }
         self.read = span.high;
         Ok(pulled)
+    }
+
+    /// Records of this source cannot be read: its views cannot be asked until the cut lies above. Other sources go on.
+    pub fn fail(&mut self, error: &LogError) -> Pulled {
+        tracing::error!(source = self.source.name, %error, "a source's records cannot be read; its views cannot be asked");
+        self.damaged = Some(error.to_string());
+        Pulled { some: true, more: false }
     }
 
     /// A run of what was folded; a view whose kernel failed is not kept from here on.
@@ -216,6 +229,9 @@ impl Lane {
     pub fn state(&self, index: usize) -> ViewState {
         let view = &self.views[index];
         let lacks = |run: &Arc<Run>| run.views[index].is_none();
+        if let Some(reason) = &self.damaged {
+            return ViewState::Failed(reason.clone());
+        }
         match &view.status {
             Status::Stalled => ViewState::Stalled,
             Status::NotBuilt => ViewState::NotBuilt,

@@ -57,6 +57,9 @@ impl Lane {
     /// Does one step of what views still lack: the log below the cut for views without a batch part, or a run from before a
     /// view was kept again. Returns whether there was something to do.
     pub fn rebuild(&mut self, log: &dyn EventLog) -> Result<bool> {
+        if self.damaged.is_some() {
+            return Ok(false);
+        }
         if !self.base.todo.is_empty() {
             return match self.backfill(log) {
                 Err(crate::SpeedError::Log(LogError::BelowStart { .. })) => {

@@ -21,6 +21,8 @@ Exit codes:
       the numbers of `status` do not add up
    4  the answer cannot be had: a view is being built or stalled, an epoch is no longer kept, or a limit of [query] is reached
    5  another process holds what this one needs
+   6  `fsck` found damage that it can repair
+   7  `fsck` found that something is lost
   75  the store failed for now; the same command may succeed later (EX_TEMPFAIL)";
 
 /// Write a transform once; run it nightly and live; ask one question and get one exact answer.
@@ -67,6 +69,8 @@ enum Command {
     Query(commands::query::Args),
     /// Recomputes views in batch only, in speed only and merged at several cuts, and compares them byte for byte.
     Verify(commands::verify::Args),
+    /// Checks every file, byte for byte; makes anew what is damaged, if asked.
+    Fsck(commands::fsck::Args),
     /// Shows head, cut, epochs, freshness, sizes, and that no record is missing.
     Status(commands::status::Args),
     /// Lists the records that a table's schema refuses.
@@ -97,6 +101,10 @@ pub enum Exit {
     Done,
     /// What was compared differs (exit code 3).
     Different,
+    /// Something is damaged that can be made anew (6).
+    Damaged,
+    /// Something is lost (7).
+    Lost,
 }
 
 /// What every command is given.
@@ -152,6 +160,8 @@ pub fn main(registry: Registry) -> ExitCode {
     match run(cli.command, &context) {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Different) => ExitCode::from(3),
+        Ok(Exit::Damaged) => ExitCode::from(6),
+        Ok(Exit::Lost) => ExitCode::from(7),
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             report::error(&error);
@@ -182,6 +192,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Error> {
             Command::Up(args) => commands::up::run(args, context).await,
             Command::Query(args) => commands::query::run(args, context).await,
             Command::Verify(args) => commands::verify::run(args, context).await,
+            Command::Fsck(args) => commands::fsck::run(args, context).await,
             Command::Status(args) => commands::status::run(args, context).await,
             Command::DeadLetters(args) => commands::dead_letters::run(args, context).await,
             Command::Rejected(args) => commands::rejected::run(args, context).await,

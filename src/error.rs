@@ -157,6 +157,16 @@ impl Error {
         }
     }
 
+    /// Whether a head file of the log is damaged or behind, which the next writer mends.
+    pub(crate) fn is_stale_head(&self) -> bool {
+        let error = match self {
+            Error::Log(error) | Error::Speed(SpeedError::Log(error)) | Error::Batch(BatchError::Log(error)) => error,
+            Error::Serving(ServingError::Log(error) | ServingError::Speed(SpeedError::Log(error))) => error,
+            _ => return false,
+        };
+        matches!(error, LogError::StaleHead { .. })
+    }
+
     /// Whether the reader of standard output has gone (`watershed query … | head`), which is no failure.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Error::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe)

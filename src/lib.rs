@@ -38,7 +38,7 @@
 //! | fold the log into the store | [`Project::run_batch`], [`Project::epoch`], [`Project::collect_garbage`] |
 //! | run the speed layer and the schedules | [`Project::up`] |
 //! | ask | [`Project::query`], [`Project::lookup`], [`Project::scan`] → [`Answer`] with its [`Receipt`] |
-//! | check | [`Project::verify`], [`Project::status`], [`Project::dead_letters`], [`Project::rejected`] |
+//! | check | [`Project::fsck`], [`Project::verify`], [`Project::status`], [`Project::dead_letters`], [`Project::rejected`] |
 //! | call functions of your own in definitions | [`Registry`], and [`cli::main`] for a command that knows them |
 //!
 //! Any number of processes may use one project at the same time. One of them writes the log; the others find it by the log's
@@ -61,9 +61,10 @@ mod signal;
 
 pub use error::Error;
 pub use project::{
-    AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Ledger, Lines, Project, ProjectBuilder,
-    QueryLimits, QueryOptions, RejectedRecord, SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions,
-    VerifyProgress, ViewLedger, ViewStatus, Writer,
+    AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Fsck, FsckChecked, FsckFinding, FsckOptions,
+    FsckRepair, FsckVerdict, Ledger, Lines, Project, ProjectBuilder, QueryLimits, QueryOptions, RejectedRecord,
+    SourceLedger, SourceStatus, Status, UpSummary, Verified, VerifyOptions, VerifyProgress, ViewLedger, ViewStatus,
+    Writer,
 };
 pub use watershed_batch::Report;
 pub use watershed_log::{Numbering, Position, ProducerId};

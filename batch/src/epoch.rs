@@ -75,6 +75,7 @@ impl Store {
                 }
             }
             let number = latest.map_or(1, |latest| latest.number + 1);
+            self.check_last_epoch(number)?;
             let epoch = Epoch { number, position: position.clone(), created_at_micros, writer: writer.clone() };
             match self.create_sealed(&numbered(EPOCHS, number), FORMAT, &epoch)? {
                 Created::Ours => return Ok(epoch),
@@ -82,6 +83,20 @@ impl Store {
                 Created::Theirs => {}
             }
         }
+    }
+}
+
+impl Store {
+    /// Checks that the epoch before `number` is the last one: a manifest may have one as its cut that has gone since. Its number
+    /// must not be given to another position.
+    fn check_last_epoch(&self, number: u64) -> Result<()> {
+        let cut = self.cut_epoch()?;
+        // A listing may lag behind what is there.
+        if cut < number || self.epoch(cut)?.is_some() {
+            return Ok(());
+        }
+        let reason = "it is missing, and a manifest has it as its cut; `fsck --repair` makes it anew";
+        Err(BatchError::damaged(&numbered(EPOCHS, cut), reason))
     }
 }
 

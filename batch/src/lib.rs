@@ -16,10 +16,12 @@
 //! | the gate before a manifest | [`Parity`], [`SpeedParity`], [`ParityReport`] |
 //! | reading views at a manifest | [`ViewReader`] |
 //! | the master dataset | [`ArchiveReader`] |
+//! | whether every object is what was written | [`Store::check`] |
 //! | forgetting | [`Store::collect_garbage`], [`Retention`] |
 //! | when to run | [`Schedule`] |
 
 mod archive;
+mod check;
 pub mod columns;
 mod epoch;
 mod error;
@@ -36,6 +38,7 @@ mod table;
 mod testing;
 
 pub use archive::{ArchiveReader, ArchivedRecord, ArchivedRecords};
+pub use check::{StoreCheck, StoreDamage, StoreFinding};
 pub use epoch::Epoch;
 pub use error::{BatchError, Result};
 pub use gc::{Collected, Retention};

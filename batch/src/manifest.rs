@@ -1,6 +1,6 @@
 //! Manifests: the commits of a project. Each is created once and never changed; publishing one moves the cut.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::PoisonError};
 
 use serde::{Deserialize, Serialize};
 use watershed_log::Position;
@@ -234,6 +234,14 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// The number of the epoch that is the newest manifest's cut; 0 if there is no manifest. A manifest is read once.
+    pub(crate) fn cut_epoch(&self) -> Result<u64> {
+        let known = *self.newest_cut().lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(manifest) = self.latest_manifest_above(known.0)? else { return Ok(known.1) };
+        *self.newest_cut().lock().unwrap_or_else(PoisonError::into_inner) = (manifest.number, manifest.epoch);
+        Ok(manifest.epoch)
     }
 
     /// The newest kept manifest whose cut is the epoch `epoch` or one before it.

@@ -84,6 +84,7 @@ fn print(args: &Args, report: &Report) -> Result<(), Error> {
             ViewBuild::Incremental => "incremental",
             ViewBuild::New => "new",
             ViewBuild::Changed => "changed",
+            ViewBuild::Repaired => "repaired",
         };
         rows.push([
             name.as_str().into(),

@@ -7,6 +7,7 @@ pub(crate) mod datagen;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod epoch;
+pub(crate) mod fsck;
 pub(crate) mod gc;
 pub(crate) mod init;
 pub(crate) mod query;

@@ -117,7 +117,7 @@ impl Project {
             Some((other, _)) => return Err(unexpected(&other)),
         }
         let project = self.clone();
-        blocking(move || project.answer_by_replay(&asked)).await
+        blocking(move || project.with_heads_mended(|| project.answer_by_replay(&asked))).await
     }
 
     fn answer_by_replay(&self, asked: &Asked) -> Result<Answer, Error> {

@@ -4,6 +4,7 @@ mod answer;
 mod append;
 mod batch;
 mod definitions;
+mod fsck;
 mod history;
 mod holder;
 mod init;
@@ -32,6 +33,7 @@ pub use self::{
     answer::QueryOptions,
     append::{AppendOptions, AppendReport, Lines},
     batch::BatchOptions,
+    fsck::{Fsck, FsckChecked, FsckFinding, FsckOptions, FsckRepair, FsckVerdict},
     ledger::{Ledger, SourceLedger, ViewLedger},
     limits::QueryLimits,
     listing::{DeadLetter, RejectedRecord},
@@ -258,6 +260,23 @@ impl Project {
         Ok(log)
     }
 
+    /// Does something that reads the log; a second time, if a head file was found to be damaged or behind: whoever writes next
+    /// would make it anew, so that is done first.
+    fn with_heads_mended<T>(&self, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        match work() {
+            Err(error) if error.is_stale_head() => match self.open_log_writer(None) {
+                Ok(log) => {
+                    log.close()?;
+                    work()
+                }
+                // Another process writes the log, and so has mended it.
+                Err(Error::Log(LogError::Locked { .. })) => work(),
+                Err(error) => Err(error),
+            },
+            done => done,
+        }
+    }
+
     /// The log for reading, with all sources of the definitions.
     pub fn log(&self) -> Result<FileLog, Error> {
         let is_complete = |log: &FileLog| -> Result<bool, LogError> {
@@ -266,10 +285,10 @@ impl Project {
         };
         match FileLog::open_reader(self.log_directory()) {
             Ok(log) if is_complete(&log)? => return Ok(log),
-            Ok(_) | Err(LogError::NotALog { .. }) => {}
+            Ok(_) | Err(LogError::NotALog { .. } | LogError::StaleHead { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        // There is no log yet, or a table is new: whoever writes next would create it, so do that now.
+        // There is no log yet, a table is new, or a head is damaged: whoever writes next would mend that, so do it now.
         match self.open_log_writer(None) {
             Ok(log) => log.close()?,
             // Another process writes; it may be about to create what is missing.
@@ -279,7 +298,8 @@ impl Project {
         for attempt in 1.. {
             match FileLog::open_reader(self.log_directory()) {
                 Ok(log) if is_complete(&log)? => return Ok(log),
-                Ok(_) | Err(LogError::NotALog { .. }) if attempt < writer::ATTEMPTS_MAX => {}
+                Ok(_) | Err(LogError::NotALog { .. } | LogError::StaleHead { .. })
+                    if attempt < writer::ATTEMPTS_MAX => {}
                 Ok(_) => break,
                 Err(error) => return Err(error.into()),
             }

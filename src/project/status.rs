@@ -97,7 +97,7 @@ impl Project {
             Some((other, _)) => return Err(unexpected(&other)),
         };
         let project = self.clone();
-        blocking(move || project.status_with(remote)).await
+        blocking(move || project.with_heads_mended(|| project.status_with(remote.clone()))).await
     }
 
     fn status_with(&self, remote: Option<LiveFigures>) -> Result<Status, Error> {

@@ -70,10 +70,11 @@ pub(super) fn publishing(
             .collect::<Result<_>>()
     })?;
     for (job, name, state) in done {
-        if let Some(state) = state {
-            merged[job].partitions.insert(name.clone(), state);
-            merged[job].written.push(name);
+        let Some(state) = state else { continue };
+        if jobs[job].sound.get(&name) != Some(&state) {
+            merged[job].written.push(name.clone());
         }
+        merged[job].partitions.insert(name, state);
     }
     merged.iter_mut().for_each(|merged| merged.written.sort());
     Ok(merged)
@@ -166,6 +167,9 @@ fn publish_one(
     let (digest, tables) = rayon::join(|| hex(&of.kernel.digest(&partials)), || encode(of, &partials));
     if stored.is_some_and(|stored| stored.digest == digest) {
         return Ok(None);
+    }
+    if let Some(sound) = of.sound.get(&partition).filter(|sound| sound.digest == digest) {
+        return Ok(Some(sound.clone()));
     }
     let folder = format!("{attempt}/{}", segment(&of.view));
     put(run, &folder, &partition, tables?, &partials, digest).map(Some)

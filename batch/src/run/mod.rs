@@ -4,6 +4,7 @@ mod merge;
 pub(crate) mod options;
 pub(crate) mod parity;
 pub(crate) mod plan;
+mod rearchive;
 pub(crate) mod rejected;
 pub(crate) mod report;
 mod scan;
@@ -11,7 +12,10 @@ pub(crate) mod scratch;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use watershed_log::Position;
 use watershed_pipelines::{
@@ -43,7 +47,8 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     let begun = Instant::now();
     let previous = run.store.latest_manifest()?;
     let epoch = cut(run, previous.as_ref())?;
-    let plan = Plan::new(run, previous.as_ref(), &epoch.position)?;
+    let damaged = damaged(run, previous.as_ref())?;
+    let mut plan = Plan::new(run, previous.as_ref(), &epoch.position, &damaged)?;
     let mut report = Report { epoch: epoch.number, cut: epoch.position.clone(), ..Report::default() };
     if previous.is_some() && plan.is_idle() {
         report.total = begun.elapsed();
@@ -52,7 +57,7 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     let number = previous.as_ref().map_or(1, |previous| previous.number + 1);
     tracing::info!(number, epoch = epoch.number, items = plan.items.len(), views = plan.jobs.len(), "batch run begins");
     let attempt = Attempt { store: run.store, number, run };
-    let built = attempt.build(&plan, previous.as_ref(), &epoch, &mut report);
+    let built = attempt.build(&mut plan, previous.as_ref(), &epoch, &mut report);
     let manifest = match built {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -93,6 +98,19 @@ fn cut(run: &BatchRun<'_>, previous: Option<&Manifest>) -> Result<Epoch> {
     }
 }
 
+/// The files that must not be read. A full run looks at all files of the views: that the rows which it recomputes have the digests
+/// which the manifest gives says nothing of the bytes in the store.
+fn damaged(run: &BatchRun<'_>, previous: Option<&Manifest>) -> Result<BTreeSet<String>> {
+    let mut damaged = run.options.damaged.clone();
+    let (true, Some(previous)) = (run.options.full, previous) else { return Ok(damaged) };
+    let found = run.store.damaged_view_files(previous)?;
+    match found.iter().find(|(path, _)| !damaged.contains(*path)) {
+        Some((path, reason)) if !run.options.repair => return Err(BatchError::damaged(path, reason.as_str())),
+        _ => damaged.extend(found.into_keys()),
+    }
+    Ok(damaged)
+}
+
 /// One attempt at one manifest: everything it writes lies below its own folders.
 struct Attempt<'a> {
     store: &'a Store,
@@ -121,12 +139,14 @@ impl Attempt<'_> {
     /// Does everything but publishing; `None` if there is nothing to publish after all.
     fn build(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
         previous: Option<&Manifest>,
         epoch: &Epoch,
         report: &mut Report,
     ) -> Result<Option<Manifest>> {
         let run = self.run;
+        report.archived_again = rearchive::run(run, &self.folder(ARCHIVE), plan)?;
+        let plan = &*plan;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(run.options.threads.unwrap_or(0))
             .thread_name(|i| format!("watershed-batch-{i}"))

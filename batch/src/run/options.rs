@@ -1,6 +1,7 @@
 //! What a run is given.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
@@ -46,6 +47,9 @@ pub struct BatchOptions {
     pub full: bool,
     /// With `full`: publish the recomputed rows where they differ, and do not report that as an error.
     pub repair: bool,
+    /// Files of the newest manifest that are damaged or missing. None of them is read: views that have one are built from
+    /// the first record on, and files of the archive are made anew from the log, where it has their records.
+    pub damaged: BTreeSet<String>,
     /// Whether records are archived.
     pub archive: bool,
     /// Memory for partials that are being built, in bytes; above it, sorted runs go to the scratch directory.
@@ -73,6 +77,7 @@ impl BatchOptions {
             cut: None,
             full: false,
             repair: false,
+            damaged: BTreeSet::new(),
             archive: true,
             memory_bytes_max: 1 << 30,
             threads: None,
@@ -92,6 +97,7 @@ impl fmt::Debug for BatchOptions {
             .field("cut", &self.cut)
             .field("full", &self.full)
             .field("repair", &self.repair)
+            .field("damaged", &self.damaged)
             .field("archive", &self.archive)
             .field("memory_bytes_max", &self.memory_bytes_max)
             .field("threads", &self.threads)

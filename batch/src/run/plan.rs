@@ -1,6 +1,9 @@
 //! What a run has to do: which views are built from where, and which records are read for which of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{catalog::Catalog, partial::CoreKernel, source::Source};
@@ -8,7 +11,7 @@ use watershed_pipelines::{catalog::Catalog, partial::CoreKernel, source::Source}
 use super::{options::BatchRun, report::ViewBuild};
 use crate::{
     error::{BatchError, Result},
-    manifest::{ArchiveFile, Manifest, SourceState, ViewState},
+    manifest::{ArchiveFile, Manifest, PartitionState, SourceState, StoredFile, ViewState},
 };
 
 /// Records of one piece of work.
@@ -24,6 +27,9 @@ pub(super) struct Job {
     pub purpose: Purpose,
     /// What the new records are merged with.
     pub base: Option<ViewState>,
+    /// Of a view that is built anew because some of its files are damaged: the partitions whose files are not. Those that turn out
+    /// the same stay.
+    pub sound: BTreeMap<String, PartitionState>,
 }
 
 /// Why a view is built.
@@ -84,14 +90,22 @@ pub(super) struct Plan {
     pub items: Vec<Item>,
     /// Views of the previous manifest that the definitions no longer have.
     pub dropped: Vec<String>,
+    /// Damaged files of the archive: index into [`Plan::sources`], partition, file.
+    pub damaged_archive: Vec<(usize, u32, ArchiveFile)>,
 }
 
 impl Plan {
-    pub(super) fn new(run: &BatchRun<'_>, previous: Option<&Manifest>, cut: &Position) -> Result<Plan> {
+    /// `damaged` are files that must not be read.
+    pub(super) fn new(
+        run: &BatchRun<'_>,
+        previous: Option<&Manifest>,
+        cut: &Position,
+        damaged: &BTreeSet<String>,
+    ) -> Result<Plan> {
         let sources = sources(run.catalog, previous, run.options.full);
-        let jobs = jobs(run, previous, &sources)?;
+        let jobs = jobs(run, previous, &sources, damaged)?;
         let below = previous.map(|manifest| manifest.cut.clone()).unwrap_or_default();
-        let mut items = items(run.log, run.options.archive, &sources, &jobs, &below, cut)?;
+        let mut items = items(run.log, run.options.archive, &sources, &jobs, (&below, cut), damaged)?;
         // In turns, so that threads work on different partitions, whose archives are written each by one at a time.
         items.sort_by_key(|item| (item.from, item.source, item.partition));
         number_archived(&mut items);
@@ -99,14 +113,27 @@ impl Plan {
             .map(|manifest| manifest.views.keys().filter(|name| !jobs.iter().any(|job| &job.view == *name)).cloned())
             .map(Iterator::collect)
             .unwrap_or_default();
-        Ok(Plan { sources, jobs, items, dropped })
+        let damaged_archive = damaged_archive(&sources, damaged);
+        Ok(Plan { sources, jobs, items, dropped, damaged_archive })
     }
 
     /// Whether the previous manifest says everything already.
     pub(super) fn is_idle(&self) -> bool {
         let unchanged = |job: &Job| job.purpose == Purpose::Publish(ViewBuild::Incremental);
-        self.items.is_empty() && self.dropped.is_empty() && self.jobs.iter().all(unchanged)
+        let is_whole = self.damaged_archive.is_empty();
+        is_whole && self.items.is_empty() && self.dropped.is_empty() && self.jobs.iter().all(unchanged)
     }
+}
+
+fn damaged_archive(sources: &[SourcePlan], damaged: &BTreeSet<String>) -> Vec<(usize, u32, ArchiveFile)> {
+    let mut found = Vec::new();
+    for (index, plan) in sources.iter().enumerate() {
+        for (&partition, files) in &plan.previous.archive {
+            let of_partition = files.iter().filter(|file| damaged.contains(&file.file.path));
+            found.extend(of_partition.map(|file| (index, partition, file.clone())));
+        }
+    }
+    found
 }
 
 fn sources(catalog: &Catalog, previous: Option<&Manifest>, full: bool) -> Vec<SourcePlan> {
@@ -126,7 +153,12 @@ pub fn declaration(source: &Source) -> String {
     blake3::hash(&json).to_hex().to_string()
 }
 
-fn jobs(run: &BatchRun<'_>, previous: Option<&Manifest>, sources: &[SourcePlan]) -> Result<Vec<Job>> {
+fn jobs(
+    run: &BatchRun<'_>,
+    previous: Option<&Manifest>,
+    sources: &[SourcePlan],
+    damaged: &BTreeSet<String>,
+) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let mut checks = Vec::new();
     for (name, view) in &run.catalog.views {
@@ -136,23 +168,31 @@ fn jobs(run: &BatchRun<'_>, previous: Option<&Manifest>, sources: &[SourcePlan])
         })?;
         let kernel = CoreKernel::compile(core, run.registry).map_err(BatchError::pipeline(name))?;
         let stored = previous.and_then(|manifest| manifest.views.get(name));
+        let is_damaged = |file: &StoredFile| damaged.contains(&file.path);
+        let mut sound = BTreeMap::new();
         let (build, base) = match stored {
+            Some(state) if state.fingerprint == view.fingerprint && state.files().any(is_damaged) => {
+                sound = state.partitions.clone();
+                sound.retain(|_, partition| !partition.files.iter().any(is_damaged));
+                (ViewBuild::Repaired, None)
+            }
             Some(state) if state.fingerprint == view.fingerprint => (ViewBuild::Incremental, Some(state.clone())),
             Some(_) => (ViewBuild::Changed, None),
             None => (ViewBuild::New, None),
         };
-        let job = |purpose, base| Job {
+        let job = |purpose, base, sound| Job {
             view: name.clone(),
             fingerprint: view.fingerprint.clone(),
             kernel: kernel.clone(),
             source,
             purpose,
             base,
+            sound,
         };
         if run.options.full && base.is_some() {
-            checks.push(job(Purpose::Check, None));
+            checks.push(job(Purpose::Check, None, BTreeMap::new()));
         }
-        jobs.push(job(Purpose::Publish(build), base));
+        jobs.push(job(Purpose::Publish(build), base, sound));
     }
     // Checks come last: they compare with what the others publish.
     jobs.append(&mut checks);
@@ -164,8 +204,8 @@ fn items(
     archive: bool,
     sources: &[SourcePlan],
     jobs: &[Job],
-    below: &Position,
-    cut: &Position,
+    (below, cut): (&Position, &Position),
+    damaged: &BTreeSet<String>,
 ) -> Result<Vec<Item>> {
     let log_start = log.start()?;
     let mut items = Vec::new();
@@ -204,7 +244,7 @@ fn items(
                 if stretch.from >= log_start {
                     split_log(&stretch, &mut items);
                 } else {
-                    split_archive(&stretch, plan, log_start, &mut items)?;
+                    split_archive(&stretch, plan, log_start, damaged, &mut items)?;
                 }
             }
         }
@@ -221,10 +261,16 @@ fn split_log(stretch: &Item, items: &mut Vec<Item>) {
     }
 }
 
-fn split_archive(stretch: &Item, plan: &SourcePlan, log_start: u64, items: &mut Vec<Item>) -> Result<()> {
+fn split_archive(
+    stretch: &Item,
+    plan: &SourcePlan,
+    log_start: u64,
+    damaged: &BTreeSet<String>,
+    items: &mut Vec<Item>,
+) -> Result<()> {
     let mut at = stretch.from;
     for file in plan.previous.archive.get(&stretch.partition).into_iter().flatten() {
-        if file.end <= at || file.start > at {
+        if file.end <= at || file.start > at || damaged.contains(&file.file.path) {
             continue;
         }
         let to = file.end.min(stretch.to);

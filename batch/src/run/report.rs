@@ -35,6 +35,8 @@ pub struct Report {
     pub spilled_runs: u64,
     /// With `full`: the partitions in which the recomputed rows differed (and were repaired).
     pub repaired: Vec<String>,
+    /// Files of the archive that were damaged and have been made anew.
+    pub archived_again: Vec<String>,
     /// How the new records' partials compared with the speed layer's; `None` if none runs, or nothing was to be compared.
     pub parity: Option<ParityReport>,
     /// Reading, decoding and building.
@@ -63,6 +65,8 @@ pub enum ViewBuild {
     New,
     /// From the first record on: the definition has changed.
     Changed,
+    /// From the first record on: what was stored is damaged.
+    Repaired,
 }
 
 /// What a run did to a view.

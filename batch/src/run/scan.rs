@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bytes that are read from the log at a time: few enough that they and their columns stay in a core's cache.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of batches for the archive that a thread keeps before it waits for its item's turn to write them.
 const ARCHIVED_BYTES: usize = 16 << 20;
 

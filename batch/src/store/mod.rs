@@ -9,7 +9,12 @@ pub(crate) mod layout;
 pub(crate) mod options;
 pub(crate) mod sealed;
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -42,6 +47,8 @@ struct Inner {
     url: String,
     io: IoThreads,
     tails: Tails,
+    /// The newest manifest known and the epoch that is its cut.
+    newest_cut: Mutex<(u64, u64)>,
 }
 
 impl fmt::Debug for Store {
@@ -73,7 +80,14 @@ impl Store {
     }
 
     fn new(objects: Arc<dyn ObjectStore>, directory: Option<PathBuf>, url: String) -> Result<Store> {
-        let inner = Inner { objects, directory, url, io: IoThreads::start()?, tails: Tails::default() };
+        let inner = Inner {
+            objects,
+            directory,
+            url,
+            io: IoThreads::start()?,
+            tails: Tails::default(),
+            newest_cut: Mutex::default(),
+        };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -85,6 +99,10 @@ impl Store {
     /// The directory of a local store.
     pub fn directory(&self) -> Option<&std::path::Path> {
         self.inner.directory.as_deref()
+    }
+
+    pub(crate) fn newest_cut(&self) -> &Mutex<(u64, u64)> {
+        &self.inner.newest_cut
     }
 
     pub(crate) fn tails(&self) -> &Tails {
@@ -105,6 +123,13 @@ impl Store {
         let location = location_of(path);
         self.wait(|objects| async move { objects.get_opts(&location, GetOptions::default()).await?.bytes().await })?
             .map_err(BatchError::store("read", path))
+    }
+
+    /// The object's length.
+    pub(crate) fn bytes_of(&self, path: &str) -> Result<u64> {
+        let location = location_of(path);
+        self.wait(|objects| async move { objects.head(&location).await.map(|meta| meta.size) })?
+            .map_err(BatchError::store("look at", path))
     }
 
     /// A range of the object.

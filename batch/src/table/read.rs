@@ -53,7 +53,17 @@ pub(crate) fn read_wanted(store: &Store, file: &StoredFile, wanted: &[Wanted]) -
     let location = ObjectPath::parse(&file.path).map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;
     let (wanted, body_bytes) = (wanted.to_vec(), file.bytes - file.tail_bytes);
     let read = store.wait(|objects| read_pages(VerifiedReader { objects, location, body_bytes, tail }, wanted))?;
-    columns::from_arrow(&read.map_err(|error| reading(file, error))?)
+    columns::from_arrow(&read.map_err(|error| of_length(store, file, reading(file, error)))?)
+}
+
+/// Stores have many words for a range that a file does not have: what is meant is that the file was cut.
+fn of_length(store: &Store, file: &StoredFile, error: BatchError) -> BatchError {
+    match (&error, store.bytes_of(&file.path)) {
+        (BatchError::Store { .. }, Ok(bytes)) if bytes < file.bytes => {
+            BatchError::damaged(&file.path, format!("has {bytes} bytes, {} were written", file.bytes))
+        }
+        _ => error,
+    }
 }
 
 /// The whole object, checked.
@@ -114,7 +124,7 @@ fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     }
     let start = file.bytes.checked_sub(file.tail_bytes);
     let start = start.ok_or_else(|| BatchError::damaged(&file.path, "the tail is longer than the file"))?;
-    let bytes = store.get_range(&file.path, start..file.bytes)?;
+    let bytes = store.get_range(&file.path, start..file.bytes).map_err(|error| of_length(store, file, error))?;
     if blake3::hash(&bytes).to_hex().as_str() != file.tail_checksum {
         return Err(BatchError::damaged(&file.path, "the tail's checksum does not match"));
     }

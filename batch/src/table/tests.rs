@@ -15,7 +15,7 @@ use crate::{
     columns,
     error::BatchError,
     manifest::StoredFile,
-    store::Store,
+    store::{Store, StoreOptions},
     testing::{Counting, Counts},
 };
 
@@ -135,6 +135,38 @@ fn every_flipped_byte_that_is_read_is_found() {
         }
     }
     assert!(found > 0);
+}
+
+#[test]
+fn every_cut_that_matters_is_found() {
+    let frame = frame(20_000, 2);
+    let (memory, _, file) = stored(&frame);
+    let bytes = memory.get(&file.path).unwrap();
+    let wanted = [card("card-0012345")];
+    let good = read::read_wanted(&memory, &file, &wanted).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let local = || Store::open(&StoreOptions::new(directory.path().to_str().unwrap())).unwrap();
+    let in_memory = || Store::with_object_store(Arc::new(InMemory::new())).unwrap();
+    let lengths = (0..bytes.len()).step_by(bytes.len() / 23).chain([bytes.len() - 1]);
+    for (length, store) in lengths.flat_map(|length| [(length, in_memory()), (length, local())]) {
+        store.put(&file.path, bytes.slice(..length)).unwrap();
+        for read in [read::read(&store, &file), read::read_wanted(&store, &file, &wanted)] {
+            let error = read.unwrap_err();
+            assert!(matches!(&error, BatchError::Damaged { object, .. } if *object == file.path), "{length}: {error}");
+        }
+    }
+    // Cut after the footer was read: what the pages give is checked all the same.
+    let store = in_memory();
+    store.put(&file.path, bytes.clone()).unwrap();
+    read::read_wanted(&store, &file, &wanted).unwrap();
+    store.put(&file.path, bytes.slice(..bytes.len() / 100)).unwrap();
+    let error = read::read_wanted(&store, &file, &wanted).unwrap_err();
+    assert!(matches!(&error, BatchError::Damaged { object, .. } if *object == file.path), "{error}");
+    // More bytes behind the footer are none of the file's.
+    let store = in_memory();
+    store.put(&file.path, [&bytes[..], b"more"].concat().into()).unwrap();
+    assert!(read::read_wanted(&store, &file, &wanted).unwrap().equals_missing(&good));
+    assert!(matches!(read::read(&store, &file), Err(BatchError::Damaged { .. })));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Whole runs over a log in memory.
 
 mod archived;
+mod damaged;
 mod equality;
 mod killed;
 mod local;
@@ -64,7 +65,7 @@ fn payload(&(card, minute, cents, n): &Event) -> Vec<u8> {
 pub(super) struct Project {
     pub faults: Arc<Faults>,
     pub store: Store,
-    pub log: MemoryLog,
+    pub log: Arc<MemoryLog>,
     pub clock: Arc<ManualClock>,
     pub catalog: Catalog,
     pub scratch: tempfile::TempDir,
@@ -87,7 +88,7 @@ impl Project {
         let counting = Counting::new(Arc::new(InMemory::new()));
         let faults = Arc::clone(&counting.faults);
         let clock = Arc::new(ManualClock::new(1_773_100_800_000_000));
-        let log = MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
         log.create_source("payments", 3).unwrap();
         Project {
             faults,
@@ -124,7 +125,7 @@ impl Project {
     pub(super) fn run_with(&self, options: &BatchOptions) -> Result<Report> {
         let run = BatchRun {
             store: &self.store,
-            log: &self.log,
+            log: &*self.log,
             catalog: &self.catalog,
             registry: &Registry::new(),
             clock: &*self.clock,
@@ -188,7 +189,7 @@ impl Project {
         other.store.record_epoch(&self.manifest().cut, 0, &other.writer()).unwrap();
         let run = BatchRun {
             store: &other.store,
-            log: &self.log,
+            log: &*self.log,
             catalog: &self.catalog,
             registry: &Registry::new(),
             clock: &*self.clock,

@@ -5,6 +5,7 @@
 mod support;
 
 mod command;
+mod damage;
 mod faults;
 mod flights;
 mod formats;

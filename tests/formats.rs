@@ -145,16 +145,21 @@ fn what_earlier_versions_wrote_gives_the_same_answers() {
         write(&name);
     }
     let kept = kept();
-    assert!(!kept.is_empty());
+    let mut of_today = 0;
     for (name, fixture) in &kept {
         let then = read_expected(fixture);
         let mut system = System::copy_of(fixture, BEGIN_MICROS + 10 * HOUR_MICROS);
-        let now = expected(&system, then.producers.clone());
-        assert_eq!(now, then, "{name}");
-        // The stored partials were read, not made anew.
-        for (view, receipt) in system.receipt("SELECT * FROM tumbling t JOIN sketches s ON t.every = s.flag").views {
-            assert!(receipt.built, "{name}: {view} was not read from the store");
+        let views = &system.project().catalog().views;
+        let same_meaning = then.fingerprints.iter().all(|(view, then)| views[view].fingerprint == *then);
+        if same_meaning {
+            assert_eq!(expected(&system, then.producers.clone()), then, "{name}");
         }
+        assert_eq!(system.answers(), then.answers, "{name}");
+        // The stored partials were read, not made anew; unless they have another meaning, then they were not.
+        for (view, receipt) in system.receipt("SELECT * FROM tumbling t JOIN sketches s ON t.every = s.flag").views {
+            assert_eq!(receipt.built, same_meaning, "{name}: {view}");
+        }
+        of_today += u64::from(same_meaning);
         // What producers sent is known, and comes no second time.
         for (producer, &count) in &then.producers {
             let again = (0..count).map(|_| payload(&mut StdRng::seed_from_u64(3), 1)).collect();
@@ -165,6 +170,7 @@ fn what_earlier_versions_wrote_gives_the_same_answers() {
         assert_eq!(system.archived("samples"), system.records_below_cut("samples"), "{name}");
         let full = system.batch_in_full();
         assert_eq!(system.answers(), then.answers, "{name} after {full:?}");
+        assert_eq!(system.dead_letters(), then.dead_letters, "{name}");
         system.append("samples", vec![payload(&mut StdRng::seed_from_u64(2), 9)]);
         system.batch();
         system.numbers_add_up();
@@ -172,6 +178,7 @@ fn what_earlier_versions_wrote_gives_the_same_answers() {
         system.restart();
         system.verify();
     }
+    assert!(of_today > 0, "no project has partials of today's meaning: write one");
     eprintln!("formats: {} projects of earlier versions read", kept.len());
 }
 

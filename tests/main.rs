@@ -17,6 +17,8 @@ mod parity;
 mod processes;
 mod readme;
 mod simulation;
+mod store_faults;
 mod store_s3;
+mod time;
 mod verify;
 mod verify_reports;

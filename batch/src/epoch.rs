@@ -46,13 +46,7 @@ impl Store {
 
     /// The newest epoch.
     pub fn latest_epoch(&self) -> Result<Option<Epoch>> {
-        while let Some(&number) = self.epoch_numbers()?.last() {
-            // It is gone only if it was collected since the listing: there is a newer one.
-            if let Some(epoch) = self.epoch(number)? {
-                return Ok(Some(epoch));
-            }
-        }
-        Ok(None)
+        self.newest(EPOCHS, 0, |number| self.epoch(number))
     }
 
     /// Records `position` as an epoch, unless the newest epoch covers it already; returns the newest epoch, which lies at or

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use watershed_log::LogError;
 use watershed_pipelines::error::PipelineError;
 
-use crate::run::parity::ParityReport;
+use crate::{run::parity::ParityReport, store::failure};
 
 /// The result of every call of this crate.
 pub type Result<T, E = BatchError> = std::result::Result<T, E>;
@@ -23,9 +23,9 @@ pub enum BatchError {
         reason: String,
     },
 
-    /// The store refused a request, after bounded retries. Look at the cause (network, credentials, permissions, space);
-    /// the run can be repeated once that is mended.
-    #[error("cannot {action} {object:?} in the store: {cause}")]
+    /// The store refused a request, after bounded retries. The message says what to do; the run can be repeated once that is
+    /// mended, or later ([`BatchError::is_refused`] tells which).
+    #[error("cannot {action} {object:?} in the store: {cause}; {}", failure::advice(.cause))]
     Store {
         /// What was tried.
         action: &'static str,
@@ -206,19 +206,13 @@ impl BatchError {
     /// Whether the store is as it should be and the configuration is not: credentials, permissions, the bucket's name. To
     /// repeat the request is useless.
     pub fn is_refused(&self) -> bool {
-        const CODES: [&str; 4] = ["NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"];
-        use object_store::Error::{PermissionDenied, Unauthenticated};
-        let BatchError::Store { cause, .. } = self else { return false };
-        // Not every request's failure has a kind; S3 names it in the body of its answer, which the text quotes.
-        let text = cause.to_string();
-        matches!(cause, PermissionDenied { .. } | Unauthenticated { .. })
-            || CODES.iter().any(|code| text.contains(&format!("<Code>{code}</Code>")))
+        matches!(self, BatchError::Store { cause, .. } if failure::is_refused(cause))
     }
 
     pub(crate) fn store(action: &'static str, object: &str) -> impl FnOnce(object_store::Error) -> BatchError {
-        move |cause| match cause {
-            object_store::Error::NotFound { .. } => BatchError::Gone { object: object.to_owned() },
-            cause => BatchError::Store { action, object: object.to_owned(), cause },
+        move |cause| match failure::is_not_found(&cause) {
+            true => BatchError::Gone { object: object.to_owned() },
+            false => BatchError::Store { action, object: object.to_owned(), cause },
         }
     }
 

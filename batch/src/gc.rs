@@ -50,19 +50,17 @@ pub struct Collected {
 impl Store {
     /// Deletes what [`Retention`] does not keep. Safe at any time, beside readers, runs and other collections.
     pub fn collect_garbage(&self, retention: Retention, now_micros: i64) -> Result<Collected> {
-        let numbers = self.manifest_numbers()?;
-        let mut manifests = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            // One that another collection has deleted meanwhile names nothing any more.
-            manifests.extend(self.manifest(number)?);
-        }
+        let mut manifests = self.chain()?.collect::<Result<Vec<Manifest>>>()?;
+        manifests.reverse();
         let Some(newest) = manifests.last().map(|manifest| manifest.number) else { return Ok(Collected::default()) };
         let kept = kept(&manifests, retention, now_micros);
         let mut collected = Collected { kept: kept.iter().copied().collect(), ..Collected::default() };
 
-        // Manifests go first: a reader that finds one can rely on its files until it is superseded and gone.
+        // Manifests go first: a reader that finds one can rely on its files until it is superseded and gone. With them go ghosts,
+        // which are not in the chain. What lies above is being published just now.
+        let over = |number: &u64| *number <= newest && !kept.contains(number);
         let gone: Vec<String> =
-            manifests.iter().filter(|m| !kept.contains(&m.number)).map(|m| numbered(MANIFESTS, m.number)).collect();
+            self.manifest_numbers()?.into_iter().filter(over).map(|number| numbered(MANIFESTS, number)).collect();
         collected.manifests = gone.len() as u64;
         self.delete(gone)?;
 

@@ -227,13 +227,19 @@ impl Store {
 
     /// The newest manifest, if its number is above `number`: what a reader asks that holds one already.
     pub fn latest_manifest_above(&self, number: u64) -> Result<Option<Manifest>> {
-        while let Some(&newest) = self.numbers(MANIFESTS, number)?.last() {
-            // It is gone only if others were published, and it was collected, since the listing: there is a newer one.
-            if let Some(manifest) = self.manifest(newest)? {
-                return Ok(Some(manifest));
-            }
-        }
-        Ok(None)
+        self.newest(MANIFESTS, number, |number| self.manifest(number))
+    }
+
+    /// The newest manifest and those before it, newest first, as far as they are kept. Each is the one that the next was made
+    /// from, so a ghost ([`Store::publish`]) is not among them.
+    pub(crate) fn chain(&self) -> Result<impl Iterator<Item = Result<Manifest>>> {
+        let before = |manifest: &Manifest| -> Result<Option<Manifest>> {
+            let Some(previous) = &manifest.previous else { return Ok(None) };
+            // One that is gone is not kept.
+            Ok(self.manifest(previous.number)?.filter(|found| found.writer == previous.writer))
+        };
+        let newest = self.latest_manifest()?;
+        Ok(std::iter::successors(newest.map(Ok), move |last| before(last.as_ref().ok()?).transpose()))
     }
 
     /// The number of the epoch that is the newest manifest's cut; 0 if there is no manifest. A manifest is read once.
@@ -246,11 +252,9 @@ impl Store {
 
     /// The newest kept manifest whose cut is the epoch `epoch` or one before it.
     pub fn manifest_at_or_below_epoch(&self, epoch: u64) -> Result<Option<Manifest>> {
-        for number in self.manifest_numbers()?.into_iter().rev() {
-            // One that was deleted since the listing is not kept.
-            if let Some(manifest) = self.manifest(number)?
-                && manifest.epoch <= epoch
-            {
+        for manifest in self.chain()? {
+            let manifest = manifest?;
+            if manifest.epoch <= epoch {
                 return Ok(Some(manifest));
             }
         }
@@ -258,23 +262,27 @@ impl Store {
     }
 
     /// Publishes a manifest: the commit point of a run. Whoever creates the number first wins.
+    ///
+    /// A writer that slept while others published this number and more, and while the number was forgotten again, creates a
+    /// ghost: not the newest, and not what the next one was made from. It is taken away here, or by garbage collection.
     pub(crate) fn publish(&self, manifest: &Manifest) -> Result<()> {
         let path = numbered(MANIFESTS, manifest.number);
         if self.create_sealed(&path, FORMAT, manifest)? == Created::Theirs {
             return Err(self.lost(manifest.number)?);
         }
-        // A writer that slept while others published this number and more, and while the number was forgotten again, creates
-        // a ghost: not the newest, and not what the next one was made from.
-        let above = self.numbers(MANIFESTS, manifest.number)?;
-        let Some(&next) = above.first() else { return Ok(()) };
-        if next == manifest.number + 1
-            && let Some(next) = self.manifest(next)?
-            && next.previous.is_some_and(|previous| previous.writer == manifest.writer)
-        {
-            return Ok(());
+        let number = manifest.number;
+        let later = match self.manifest(number + 1)? {
+            Some(next) => Some(next),
+            None => self.latest_manifest_above(number)?,
+        };
+        let made_from_this = |previous: &Previous| previous.number == number && previous.writer == manifest.writer;
+        match later {
+            None => return Ok(()),
+            Some(later) if later.previous.as_ref().is_some_and(made_from_this) => return Ok(()),
+            Some(_) => {}
         }
         self.delete(vec![path])?;
-        Err(BatchError::LostRace { number: manifest.number, winner: "later manifests".to_owned() })
+        Err(BatchError::LostRace { number, winner: "later manifests".to_owned() })
     }
 
     fn lost(&self, number: u64) -> Result<BatchError> {

@@ -1,10 +1,15 @@
 //! Schedules: cron expressions with a time zone. Pure: the time is passed in.
 //!
-//! Daylight-saving neither skips nor doubles a run:
-//! - an expression with fixed times (`30 2 * * *`) fires at the first instant after a gap that its local time falls into, and
-//!   once, at the first of the two instants, where its local time occurs twice;
-//! - an expression that repeats within the hour (`*/15 * * * *`) follows the clock on the wall as it goes: it fires in both
-//!   repeated hours, for both are real time, and not in one that does not exist.
+//! An expression names minutes of the clock on the wall. Where the clock goes on evenly, each named minute is one run. Where a
+//! zone's offset changes (daylight saving, or a law), no run is skipped and none is doubled:
+//!
+//! - An expression that names hours (`30 2 * * *`, `*/15 2 * * *`, `0 */6 * * *`) fires once for each minute that it names. A
+//!   minute that the clock shows twice fires the first time. Minutes that the clock leaves out fire together, as one run, at the
+//!   first instant after the gap (and with the minute that is shown there, if it is named too).
+//! - An expression whose hours are all of them (`0 * * * *`, `*/15 * * * *`) follows the clock: it fires whenever the clock shows
+//!   a named minute, in a repeated hour too, for that is an hour of real time like any other. Of an hour that is left out there
+//!   is nothing to run. Where less than an hour is left out (Lord Howe Island: 30 minutes), what is named in there fires at the first
+//!   instant after the gap.
 //!
 //! A run that was missed (the process was down, the previous run took long) is caught up once, however many were missed.
 
@@ -16,14 +21,22 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
+use watershed_pipelines::time::Zone;
 
 use crate::error::{BatchError, Result};
+
+/// No zone's clock was ever set by more than this: Samoa left out a day.
+const LONGEST_CHANGE: TimeDelta = TimeDelta::hours(26);
 
 /// When to run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: Cron,
     zone: Tz,
+    /// The same zone, for what is not plain to chrono: local times that occur twice or never.
+    clock: Zone,
+    /// Whether every hour is named.
+    hourly: bool,
 }
 
 impl Schedule {
@@ -31,11 +44,13 @@ impl Schedule {
     /// too) and an IANA time zone (`Europe/Berlin`).
     pub fn parse(cron: &str, time_zone: &str) -> Result<Schedule> {
         let wrong = |reason: String| BatchError::Schedule { schedule: format!("{cron} ({time_zone})"), reason };
-        let zone = Tz::from_str(time_zone)
-            .map_err(|_| wrong(format!("{time_zone:?} is not an IANA time zone, such as Europe/Berlin or UTC")))?;
+        let unknown = || wrong(format!("{time_zone:?} is not an IANA time zone, such as Europe/Berlin or UTC"));
+        let zone = Tz::from_str(time_zone).map_err(|_| unknown())?;
+        let clock = Zone::named(Some(time_zone)).map_err(|_| unknown())?;
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(cron).map_err(|error| wrong(error.to_string()))?;
-        let schedule = Schedule { cron, zone };
+        let hourly = cron.pattern.hours.values().len() == 24;
+        let schedule = Schedule { cron, zone, clock, hourly };
         // An expression that never fires (the 31st of February) is a mistake, found now and not in the night.
         match schedule.next_after(DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
@@ -45,17 +60,72 @@ impl Schedule {
 
     /// The first instant after `instant` at which it fires; `None` if there is none in the calendar.
     pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mut from = instant.with_timezone(&self.zone);
-        // Fires never come less than a minute apart; a fire found at or before `instant` (it has a fraction of a second, or
-        // stands in a repeated hour) is not after it.
-        for _ in 0..8 {
-            let next = self.cron.find_next_occurrence(&from, false).ok()?;
-            if next.with_timezone(&Utc) > instant {
-                return Some(next.with_timezone(&Utc));
+        if self.hourly { self.next_shown(instant) } else { self.next_named(instant) }
+    }
+
+    /// Where hours are named: the first instant at which the clock has come to a named minute for the first time.
+    fn next_named(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // What the clock has shown up to now has fired. Some more may have, if the clock was set back a moment ago.
+        let mut minute = self.shown(instant);
+        loop {
+            minute = self.next_minute(minute)?;
+            let fires = self.reached(minute)?;
+            if fires > instant {
+                return Some(fires);
             }
-            from = from.checked_add_signed(TimeDelta::minutes(1))?;
         }
-        None
+    }
+
+    /// Where every hour is named: the first instant at which the clock shows a named minute, or has just left one out.
+    fn next_shown(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let shown = self.shown(instant);
+        let mut minute = shown;
+        let ahead = loop {
+            minute = self.next_minute(minute)?;
+            // As long as the clock goes on evenly, this is when it shows the minute.
+            let evenly = instant.checked_add_signed(minute - shown)?;
+            if self.shown(evenly) == minute {
+                break evenly;
+            }
+            // A minute that is left out is reached when the clock shows a later one.
+            let reached = self.reached(minute)?;
+            if reached > instant && (self.shown(reached) == minute || self.leap_at(reached)? < TimeDelta::hours(1)) {
+                break reached;
+            }
+        };
+        // If the clock is set back on the way, it shows minutes again that it has shown before.
+        let end = ahead.min(instant.checked_add_signed(LONGEST_CHANGE)?);
+        if self.offset(instant) <= self.offset(end) {
+            return Some(ahead);
+        }
+        let first = DateTime::from_timestamp(instant.timestamp().div_euclid(60) * 60 + 60, 0)?;
+        let minutes = std::iter::successors(Some(first), |at| at.checked_add_signed(TimeDelta::minutes(1)));
+        let names = |at: &DateTime<Utc>| self.cron.is_time_matching(&self.shown(*at)).is_ok_and(|named| named);
+        Some(minutes.take_while(|at| *at < end).find(names).unwrap_or(ahead))
+    }
+
+    /// What the clock on the wall shows, as if it were UTC.
+    fn shown(&self, instant: DateTime<Utc>) -> DateTime<Utc> {
+        instant.checked_add_signed(self.offset(instant)).unwrap_or(instant)
+    }
+
+    fn offset(&self, instant: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::microseconds(self.clock.offset_at(instant.timestamp_micros()))
+    }
+
+    /// The first instant at which the clock shows this or something later.
+    fn reached(&self, shown: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(self.clock.to_instant(shown.timestamp_micros()))
+    }
+
+    /// By how much the clock goes forward at an instant.
+    fn leap_at(&self, instant: DateTime<Utc>) -> Option<TimeDelta> {
+        Some(self.offset(instant) - self.offset(instant.checked_sub_signed(TimeDelta::seconds(1))?))
+    }
+
+    /// The first named minute after what the clock shows.
+    fn next_minute(&self, shown: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.cron.find_next_occurrence(&shown, false).ok()
     }
 
     /// Whether a run is due at `now`, if the last one began at `last_run`. Missed runs count as one.
@@ -76,81 +146,4 @@ impl fmt::Display for Schedule {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    /// The next `n` fires after `from`.
-    fn fires(cron: &str, zone: &str, from: &str, n: usize) -> Vec<String> {
-        let schedule = Schedule::parse(cron, zone).unwrap();
-        let mut now = at(from);
-        let next = |_| {
-            now = schedule.next_after(now).unwrap();
-            now.format("%m-%dT%H:%M").to_string()
-        };
-        (0..n).map(next).collect()
-    }
-
-    #[test]
-    fn a_time_that_does_not_exist_fires_after_the_gap_once() {
-        // Berlin, 2026-03-29: 02:00 → 03:00 (01:00 UTC).
-        let found = fires("30 2 * * *", "Europe/Berlin", "2026-03-27T12:00:00Z", 4);
-        assert_eq!(found, ["03-28T01:30", "03-29T01:00", "03-30T00:30", "03-31T00:30"]);
-    }
-
-    #[test]
-    fn a_time_that_occurs_twice_fires_once() {
-        // Berlin, 2026-10-25: 03:00 → 02:00 (01:00 UTC).
-        let found = fires("30 2 * * *", "Europe/Berlin", "2026-10-23T12:00:00Z", 4);
-        assert_eq!(found, ["10-24T00:30", "10-25T00:30", "10-26T01:30", "10-27T01:30"]);
-        // Asked from within the second occurrence: the day's run is over.
-        assert_eq!(fires("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1), ["10-26T01:30"]);
-    }
-
-    #[test]
-    fn repeating_expressions_follow_the_clock() {
-        let found = fires("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 6);
-        assert_eq!(found, ["10-25T00:30", "10-25T01:00", "10-25T01:30", "10-25T02:00", "10-25T02:30", "10-25T03:00"]);
-        let found = fires("*/30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 4);
-        assert_eq!(found, ["03-29T00:30", "03-29T01:00", "03-29T01:30", "03-29T02:00"]);
-    }
-
-    #[test]
-    fn midnight_that_does_not_exist() {
-        // Beirut, 2026-03-29: 00:00 → 01:00 (2026-03-28T22:00 UTC).
-        let found = fires("0 0 * * *", "Asia/Beirut", "2026-03-27T12:00:00Z", 3);
-        assert_eq!(found, ["03-27T22:00", "03-28T22:00", "03-29T21:00"]);
-    }
-
-    #[test]
-    fn missed_runs_are_caught_up_once() {
-        let schedule = Schedule::parse("0 3 * * *", "UTC").unwrap();
-        let last = at("2026-01-01T03:00:00Z");
-        assert!(!schedule.is_due(last, at("2026-01-02T02:59:59Z")));
-        assert!(schedule.is_due(last, at("2026-01-02T03:00:00Z")));
-        // Three were missed; one run later there is nothing due until the next morning.
-        let now = at("2026-01-05T09:00:00Z");
-        assert!(schedule.is_due(last, now));
-        assert!(!schedule.is_due(now, at("2026-01-05T23:00:00Z")));
-    }
-
-    #[test]
-    fn an_instant_within_a_second_is_not_fired_again() {
-        let schedule = Schedule::parse("0 3 * * *", "UTC").unwrap();
-        assert_eq!(schedule.next_after(at("2026-01-01T03:00:00.5Z")), Some(at("2026-01-02T03:00:00Z")));
-        assert_eq!(schedule.next_after(at("2026-01-01T02:59:59.5Z")), Some(at("2026-01-01T03:00:00Z")));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (cron, zone) in
-            [("61 * * * *", "UTC"), ("* * *", "UTC"), ("0 3 * * *", "Mars/Olympus"), ("0 0 31 2 *", "UTC")]
-        {
-            let error = Schedule::parse(cron, zone).unwrap_err().to_string();
-            assert!(error.contains(cron), "{error}");
-        }
-    }
-}
+mod tests;

@@ -103,6 +103,10 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
 
 /// Reads `YYYY-MM-DD[(T| )HH:MM[:SS[.digits]][Z|±HH[[:]MM]]]` as microseconds: RFC 3339 and its usual relatives. Without a zone it is
 /// UTC; digits after the sixth are cut off; a date alone is its midnight. The year must lie in 1 to 9999, in UTC too.
+///
+/// The second 60 is a leap second. It is read where RFC 3339 (section 5.7) lets one be, as the last second of a month in UTC. It has
+/// no number of its own among the microseconds since 1970: it becomes the second after it, 00:00:00 of the next day, as in POSIX
+/// and PostgreSQL.
 #[inline]
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
@@ -130,7 +134,7 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
             rest = &after[count..];
         }
     }
-    if hour > 23 || minute > 59 || second > 59 {
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let offset = match rest {
@@ -149,8 +153,17 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
         }
         _ => return None,
     };
-    let seconds = hour * 3600 + minute * 60 + second - offset;
-    in_range(days * DAY + seconds * SECOND + micros).ok()
+    let seconds = days * (DAY / SECOND) + hour * 3600 + minute * 60 + second - offset;
+    if second == 60 && !begins_month(seconds) {
+        return None;
+    }
+    in_range(seconds * SECOND + micros).ok()
+}
+
+/// Whether a month begins with this second since 1970, in UTC.
+fn begins_month(seconds: i64) -> bool {
+    let day = seconds.div_euclid(DAY / SECOND);
+    seconds.rem_euclid(DAY / SECOND) == 0 && civil_from_days(day).2 == 1
 }
 
 /// Appends `YYYY-MM-DD`.
@@ -254,6 +267,29 @@ mod tests {
         let mut text = String::new();
         write_timestamp(&mut text, micros);
         text
+    }
+
+    #[test]
+    fn a_leap_second_is_the_second_after_it() {
+        for (text, instant) in [
+            ("2016-12-31T23:59:60Z", Some("2017-01-01T00:00:00Z")),
+            ("2016-12-31T23:59:60.25Z", Some("2017-01-01T00:00:00.250000Z")),
+            ("2015-06-30 23:59:60", Some("2015-07-01T00:00:00Z")),
+            ("2017-01-01T05:29:60+05:30", Some("2017-01-01T00:00:00Z")),
+            ("2016-12-31T15:59:60-08:00", Some("2017-01-01T00:00:00Z")),
+            // At the end of any month, as RFC 3339 has it; before 1970 too.
+            ("2024-02-29T23:59:60Z", Some("2024-03-01T00:00:00Z")),
+            ("1969-12-31T23:59:60Z", Some("1970-01-01T00:00:00Z")),
+            // Not where none can be, and not beyond the years.
+            ("2024-02-28T23:59:60Z", None),
+            ("2016-12-31T23:58:60Z", None),
+            ("2016-12-31T22:59:60Z", None),
+            ("2016-12-31T23:59:60+01:00", None),
+            ("2016-12-31T23:59:61Z", None),
+            ("9999-12-31T23:59:60Z", None),
+        ] {
+            assert_eq!(parse_timestamp(text).map(shown).as_deref(), instant, "{text}");
+        }
     }
 
     #[test]

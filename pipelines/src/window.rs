@@ -101,6 +101,9 @@ impl WindowClock {
 }
 
 #[cfg(test)]
+mod zones;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::{SECOND, parse_timestamp, write_timestamp};

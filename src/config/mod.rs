@@ -94,6 +94,8 @@ pub struct StoreConfig {
     pub session_token: Option<Secret>,
     /// How long a request is repeated after errors that may pass.
     pub retry_timeout: Span,
+    /// How long one request may take until its answer is whole.
+    pub request_timeout: Span,
 }
 
 /// `[batch]`
@@ -194,6 +196,7 @@ impl Default for StoreConfig {
             secret_access_key: None,
             session_token: None,
             retry_timeout: span_seconds(60),
+            request_timeout: span_seconds(120),
         }
     }
 }

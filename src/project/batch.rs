@@ -5,8 +5,15 @@ use std::sync::Arc;
 use watershed_batch::{BatchRun, Collected, Progress, Report, Retention};
 use watershed_log::Position;
 
-use super::{Project, blocking, live::Live};
-use crate::{control::Request, error::Error};
+use super::{
+    Project, blocking,
+    live::Live,
+    writer::{ATTEMPT_WAIT, ATTEMPTS_MAX},
+};
+use crate::{
+    control::{ControlError, Request},
+    error::Error,
+};
 
 /// The folder of what does not fit into a run's memory.
 const SCRATCH: &str = ".watershed-scratch";
@@ -31,6 +38,17 @@ impl std::fmt::Debug for BatchOptions {
 impl Project {
     /// Records an epoch at the log's head, or has the process that holds the log do it, and returns its number.
     pub async fn epoch(&self) -> Result<u64, Error> {
+        for _ in 1..ATTEMPTS_MAX {
+            match self.try_epoch().await {
+                // A process that held the log for a moment has ended with the question unanswered. To ask again does no harm.
+                Err(Error::Control(ControlError::Closed)) => tokio::time::sleep(ATTEMPT_WAIT).await,
+                other => return other,
+            }
+        }
+        self.try_epoch().await
+    }
+
+    async fn try_epoch(&self) -> Result<u64, Error> {
         let writer = self.writer().await?;
         let epoch = writer.epoch().await;
         writer.close().await?;

@@ -4,6 +4,7 @@ mod answer;
 mod append;
 mod batch;
 mod definitions;
+mod due;
 mod fsck;
 mod history;
 mod holder;
@@ -232,6 +233,7 @@ impl Project {
             secret_access_key: exposed(&store.secret_access_key),
             session_token: exposed(&store.session_token),
             retry_timeout_seconds: Some(store.retry_timeout.0.as_secs()),
+            request_timeout_seconds: Some(store.request_timeout.0.as_secs().max(1)),
             ..StoreOptions::new(url)
         }
     }

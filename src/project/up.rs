@@ -1,10 +1,6 @@
 //! The long-running process: speed layer, epochs, scheduled batch runs.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -17,13 +13,8 @@ use watershed_log::{EventLog, Position};
 use watershed_serving::{SpeedSide, built_by};
 use watershed_speed::SpeedLayer;
 
-use super::{Project, batch::BatchOptions, blocking, holder::LogHolder, live::Live, writer::Writer};
-use crate::error::Error;
-
-/// How often the store is looked at for manifests of others, and the schedule for what is due, at least: clocks may jump.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long after a failed run an early one is not asked for again.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+use super::{Project, batch::BatchOptions, blocking, due::Due, holder::LogHolder, live::Live, writer::Writer};
+use crate::error::{Error, Kind};
 
 /// What [`Project::up`] has done.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -113,7 +104,7 @@ async fn run(
             _ = epochs.tick() => service.epoch().await,
             () = tokio::time::sleep_until(next_look) => {
                 service.look().await;
-                next_look = tokio::time::Instant::now() + service.until_next_look();
+                next_look = tokio::time::Instant::now() + service.due.wait(service.now());
             }
             () = live.look_for_manifest.notified() => service.look().await,
             changed = wants_batch.changed() => {
@@ -140,12 +131,10 @@ struct Service<'a> {
     project: &'a Project,
     holder: &'a Arc<LogHolder>,
     live: &'a Arc<Live>,
-    schedule: Option<Schedule>,
-    last_run: DateTime<Utc>,
+    due: Due,
     last_epoch: Position,
     manifest: u64,
     batch: Option<JoinHandle<Result<Report, Error>>>,
-    failed_at: Option<Instant>,
     summary: UpSummary,
 }
 
@@ -174,12 +163,10 @@ impl<'a> Service<'a> {
             project,
             holder,
             live,
-            schedule,
-            last_run: DateTime::from_timestamp_micros(last_run).unwrap_or_default(),
+            due: Due::new(schedule, DateTime::from_timestamp_micros(last_run).unwrap_or_default()),
             last_epoch,
             manifest: newest.map_or(0, |manifest| manifest.number),
             batch: None,
-            failed_at: None,
             summary: UpSummary::default(),
         })
     }
@@ -211,22 +198,22 @@ impl<'a> Service<'a> {
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "could not look for a new manifest; trying again later"),
         }
-        let now = DateTime::from_timestamp_micros(self.project.clock().now_micros()).unwrap_or_default();
-        if self.schedule.as_ref().is_some_and(|schedule| schedule.is_due(self.last_run, now)) {
-            self.last_run = now;
+        // What is due while a run is under way stays due, and begins when that one has ended.
+        if self.batch.is_some() {
+            return;
+        }
+        let (now, at) = (self.now(), Instant::now());
+        let wants_early = *self.live.speed.wants_batch().borrow() && self.due.may_begin_early(at);
+        if self.due.is_due(now, at) {
             tracing::info!("a batch run is due");
             self.start_batch();
-        }
-        if *self.live.speed.wants_batch().borrow() && self.failed_at.is_none_or(|at| at.elapsed() >= RETRY_AFTER) {
+        } else if wants_early {
             self.start_batch();
         }
     }
 
-    /// Until the schedule fires, but no longer than [`LOOK_EVERY`].
-    fn until_next_look(&self) -> Duration {
-        let now = DateTime::from_timestamp_micros(self.project.clock().now_micros()).unwrap_or_default();
-        let next = self.schedule.as_ref().and_then(|schedule| schedule.next_after(self.last_run.max(now)));
-        next.and_then(|next| (next - now).to_std().ok()).map_or(LOOK_EVERY, |until| until.min(LOOK_EVERY))
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.project.clock().now_micros()).unwrap_or_default()
     }
 
     /// Returns whether there was a new one.
@@ -262,6 +249,7 @@ impl<'a> Service<'a> {
         if self.batch.is_some() {
             return;
         }
+        self.due.begun(self.now());
         let (project, holder, live) = (self.project.clone(), Arc::clone(self.holder), Arc::clone(self.live));
         self.batch = Some(tokio::spawn(async move {
             let epoch = holder.epoch().await?;
@@ -285,12 +273,11 @@ impl<'a> Service<'a> {
             Ok(report) => {
                 tracing::info!(manifest = report.published, records = report.records, "a batch run is done");
                 self.summary.batches += u64::from(report.published.is_some());
-                self.failed_at = None;
             }
             Err(error) => {
                 tracing::error!(%error, "a batch run failed");
                 self.summary.failed_batches += 1;
-                self.failed_at = Some(Instant::now());
+                self.due.failed(Instant::now(), error.kind() == Kind::Retryable);
             }
         }
         self.look().await;

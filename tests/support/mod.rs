@@ -1,6 +1,7 @@
 //! What the tests need: services, processes, records.
 
 pub mod command;
+pub mod fault_proxy;
 pub mod log;
 pub mod records;
 pub mod s3;

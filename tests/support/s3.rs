@@ -53,6 +53,11 @@ impl S3Server {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://…`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)

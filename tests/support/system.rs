@@ -8,7 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 use watershed::{
     BatchOptions, Numbering, ProducerId, Project, Receipt, Registry, Report, Value, VerifyOptions,
     config::{Durability, Overrides},
@@ -35,6 +35,11 @@ pub struct System {
 impl System {
     /// A project with these definitions, whose clock shows `now_micros`.
     pub fn new(definitions: &[(&str, &str)], now_micros: i64) -> System {
+        System::with_settings(definitions, now_micros, Vec::new())
+    }
+
+    /// A project with these definitions and settings, whose clock shows `now_micros`.
+    pub fn with_settings(definitions: &[(&str, &str)], now_micros: i64, settings: Vec<(String, String)>) -> System {
         let directory = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
         Project::init(directory.path()).expect("an empty directory takes a project");
         let folder = directory.path().join("definitions");
@@ -44,7 +49,7 @@ impl System {
         for (name, text) in definitions {
             fs::write(folder.join(name), text).expect("definitions can be written");
         }
-        System::open(directory, Arc::new(ManualClock::new(now_micros)), Overrides::default())
+        System::open(directory, Arc::new(ManualClock::new(now_micros)), Overrides { environment: None, settings })
     }
 
     fn open(directory: TempDir, clock: Arc<ManualClock>, overrides: Overrides) -> System {
@@ -127,6 +132,21 @@ impl System {
     /// Runs something of the library to its end.
     pub fn run<T>(&self, future: impl Future<Output = Result<T, watershed::Error>>) -> T {
         self.runtime.block_on(future).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs something of the library that may fail.
+    pub fn try_run<T>(&self, future: impl Future<Output = Result<T, watershed::Error>>) -> Result<T, watershed::Error> {
+        self.runtime.block_on(future)
+    }
+
+    /// Begins something of the library that goes on beside the test.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.runtime.spawn(future)
+    }
+
+    /// Waits for the end of what was begun.
+    pub fn join<T>(&self, task: JoinHandle<T>) -> T {
+        self.runtime.block_on(task).expect("it does not panic")
     }
 
     /// The directory of its log.

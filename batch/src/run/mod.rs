@@ -45,8 +45,10 @@ use crate::{
 /// Runs to the end.
 pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     let begun = Instant::now();
+    // The epoch first: if it is gone, the manifest that is read afterwards lies beyond it.
+    let epoch = asked_epoch(run)?;
     let previous = run.store.latest_manifest()?;
-    let epoch = cut(run, previous.as_ref())?;
+    let epoch = cut(epoch, previous.as_ref(), run.options.cut)?;
     let damaged = damaged(run, previous.as_ref())?;
     let mut plan = Plan::new(run, previous.as_ref(), &epoch.position, &damaged)?;
     let mut report = Report { epoch: epoch.number, cut: epoch.position.clone(), ..Report::default() };
@@ -69,8 +71,11 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
         match run.store.publish(&manifest) {
             Ok(()) => report.published = Some(number),
             Err(error) => {
-                // Of any other failure it is not known whether the manifest is there: then its files must stay.
-                if matches!(error, BatchError::LostRace { .. }) {
+                // Of any other failure it is not known whether the manifest is there: then its files must stay. If there are later
+                // ones, it may have been there and they may name its files: then garbage collection decides.
+                if matches!(error, BatchError::LostRace { .. })
+                    && matches!(run.store.latest_manifest_above(number), Ok(None))
+                {
                     attempt.clean();
                 }
                 return Err(error);
@@ -84,17 +89,36 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// The epoch to cut at.
-fn cut(run: &BatchRun<'_>, previous: Option<&Manifest>) -> Result<Epoch> {
-    let epoch = match run.options.cut {
-        Some(number) => run.store.epoch(number)?.ok_or(BatchError::UnknownEpoch { number })?,
-        None => run.store.latest_epoch()?.ok_or(BatchError::NoEpoch)?,
-    };
-    match previous {
-        Some(previous) if !previous.cut.le(&epoch.position) => {
+/// The epoch that was asked for, if it is kept.
+fn asked_epoch(run: &BatchRun<'_>) -> Result<Option<Epoch>> {
+    match run.options.cut {
+        Some(number) => run.store.epoch(number),
+        None => run.store.latest_epoch()?.ok_or(BatchError::NoEpoch).map(Some),
+    }
+}
+
+/// The epoch to cut at. `epoch` is the one asked for, unless it is not kept; `number` its number, unless it is the newest.
+fn cut(epoch: Option<Epoch>, previous: Option<&Manifest>, number: Option<u64>) -> Result<Epoch> {
+    match (epoch, previous, number) {
+        // Another run has been here since the epoch was chosen: what was asked for is done. The cut stays where it is, and what
+        // the definitions need besides is built up to there. (Epochs below a cut are forgotten some time.)
+        (Some(Epoch { position, .. }), Some(previous), _) if position.le(&previous.cut) => Ok(cut_of(previous)),
+        (None, Some(previous), Some(number)) if number <= previous.epoch => Ok(cut_of(previous)),
+        (None, _, number) => Err(BatchError::UnknownEpoch { number: number.unwrap_or_default() }),
+        (Some(epoch), Some(previous), _) if !previous.cut.le(&epoch.position) => {
             Err(BatchError::MovedBack { what: "the cut", from: describe(&previous.cut), to: describe(&epoch.position) })
         }
-        _ => Ok(epoch),
+        (Some(epoch), ..) => Ok(epoch),
+    }
+}
+
+/// The epoch that a manifest's cut is.
+fn cut_of(manifest: &Manifest) -> Epoch {
+    Epoch {
+        number: manifest.epoch,
+        position: manifest.cut.clone(),
+        created_at_micros: manifest.created_at_micros,
+        writer: manifest.writer.clone(),
     }
 }
 

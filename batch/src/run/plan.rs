@@ -6,7 +6,7 @@ use std::{
 };
 
 use watershed_log::{EventLog, Position};
-use watershed_pipelines::{catalog::Catalog, partial::CoreKernel, source::Source};
+use watershed_pipelines::{catalog::Catalog, partial::CoreKernel, source::Source, sql::SEMANTICS_VERSION};
 
 use super::{options::BatchRun, report::ViewBuild};
 use crate::{
@@ -148,8 +148,8 @@ fn sources(catalog: &Catalog, previous: Option<&Manifest>, full: bool) -> Vec<So
 
 /// Hash of what the counts of a source depend on (hex).
 pub fn declaration(source: &Source) -> String {
-    // A source is a tree of names and numbers: it always has a JSON form.
-    let json = serde_json::to_vec(source).unwrap_or_default();
+    // A source is a tree of names and numbers: it always has a JSON form. What it accepts is a matter of semantics too.
+    let json = serde_json::to_vec(&(SEMANTICS_VERSION, source)).unwrap_or_default();
     blake3::hash(&json).to_hex().to_string()
 }
 

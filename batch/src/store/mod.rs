@@ -3,11 +3,16 @@
 //! Every call blocks until the store has answered; asynchronous code calls from `spawn_blocking`. The I/O itself runs on
 //! threads of the store's own.
 
+mod create;
 mod discreet;
+pub(crate) mod failure;
 mod io;
 pub(crate) mod layout;
+pub(crate) mod numbered;
 pub(crate) mod options;
 pub(crate) mod sealed;
+mod transport;
+mod upload;
 
 use std::{
     fmt,
@@ -18,22 +23,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart, path::Path as ObjectPath,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
+use serde::de::DeserializeOwned;
 
+pub(crate) use self::create::Created;
 pub use self::{discreet::Secrets, layout::WriterId, options::StoreOptions};
 use self::{io::IoThreads, options::without_password};
 use crate::{
     error::{BatchError, Result},
     table::tails::Tails,
 };
-
-/// Objects larger than this are uploaded in parts.
-const PART_BYTES: usize = 16 << 20;
-/// Parts that are under way at once.
-const PARTS_IN_FLIGHT: usize = 4;
 
 /// A store. Cheap to clone; clones share connections and the cache of Parquet footers.
 #[derive(Clone)]
@@ -55,15 +54,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("url", &self.inner.url).finish()
     }
-}
-
-/// What a create-only write found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Created {
-    /// The object is there and is ours, even where the response was lost.
-    Ours,
-    /// Someone else's object is there.
-    Theirs,
 }
 
 impl Store {
@@ -120,9 +110,10 @@ impl Store {
 
     /// The whole object.
     pub(crate) fn get(&self, path: &str) -> Result<Bytes> {
-        let location = location_of(path);
-        self.wait(|objects| async move { objects.get_opts(&location, GetOptions::default()).await?.bytes().await })?
-            .map_err(BatchError::store("read", path))
+        self.read(path, || {
+            let location = location_of(path);
+            self.wait(|objects| async move { objects.get_opts(&location, GetOptions::default()).await?.bytes().await })
+        })
     }
 
     /// The object's length.
@@ -133,55 +124,19 @@ impl Store {
     }
 
     /// A range of the object.
-    pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
-        let location = location_of(path);
-        self.wait(|objects| async move { objects.get_range(&location, range).await })?
-            .map_err(BatchError::store("read", path))
+    fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        self.read(path, || {
+            let (location, range) = (location_of(path), range.clone());
+            self.wait(|objects| async move { objects.get_range(&location, range).await })
+        })
     }
 
-    /// Writes an object under a name that only this attempt uses, durably.
-    pub(crate) fn put(&self, path: &str, bytes: Bytes) -> Result<()> {
-        let location = location_of(path);
-        let written = self.wait(|objects| async move {
-            if bytes.len() <= PART_BYTES {
-                objects.put(&location, PutPayload::from(bytes)).await?;
-                return Ok(());
-            }
-            let upload = objects.put_multipart(&location).await?;
-            let mut write = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-            for start in (0..bytes.len()).step_by(PART_BYTES) {
-                write.wait_for_capacity(PARTS_IN_FLIGHT).await?;
-                write.put(bytes.slice(start..bytes.len().min(start + PART_BYTES)));
-            }
-            write.finish().await?;
-            Ok(())
-        })?;
-        written.map_err(BatchError::store("write", path))?;
-        self.sync(path)
-    }
-
-    /// Creates an object, or finds that someone has.
-    ///
-    /// Whatever the store answers, "exists" (409 and 412 among the words for it) or a failure, the object may be there: a
-    /// response can get lost. So the object is read back; ours has our bytes, which hold our writer's id.
-    pub(crate) fn create(&self, path: &str, bytes: Vec<u8>) -> Result<Created> {
-        let location = location_of(path);
-        let bytes = Bytes::from(bytes);
-        let payload = PutPayload::from(bytes.clone());
-        let options = PutOptions::from(PutMode::Create);
-        let written = self.wait(|objects| async move { objects.put_opts(&location, payload, options).await })?;
-        let created = match written {
-            Ok(_) => Created::Ours,
-            Err(cause) => match self.get(path) {
-                Ok(found) if found == bytes => Created::Ours,
-                Ok(_) => Created::Theirs,
-                Err(_) => return Err(BatchError::store("create", path)(cause)),
-            },
+    fn read(&self, path: &str, once: impl Fn() -> Result<object_store::Result<Bytes>>) -> Result<Bytes> {
+        let read = match once()? {
+            Err(cause) if failure::is_behind_end(&cause) => once()?,
+            read => read,
         };
-        if created == Created::Ours {
-            self.sync(path)?;
-        }
-        Ok(created)
+        read.map_err(BatchError::store("read", path))
     }
 
     /// Makes a written object durable. Object stores acknowledge what is durable; on a local disk the file and the
@@ -204,16 +159,27 @@ impl Store {
 
     /// Reads a sealed object; `None` if there is none.
     pub(crate) fn get_sealed<T: DeserializeOwned>(&self, path: &str, format: &'static str) -> Result<Option<T>> {
-        match self.get(path) {
-            Ok(bytes) => sealed::unseal(path, format, &bytes).map(Some),
+        match self.get_checked(path, |bytes| sealed::unseal(path, format, bytes)) {
+            Ok(body) => Ok(Some(body)),
             Err(BatchError::Gone { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Creates a sealed object, or finds that someone has.
-    pub(crate) fn create_sealed<T: Serialize>(&self, path: &str, format: &'static str, body: &T) -> Result<Created> {
-        self.create(path, sealed::seal(path, format, body)?)
+    /// The whole object, checked. What does not pass is read once more before it counts as damaged: an answer may be cut
+    /// off on its way and still claim to be whole.
+    pub(crate) fn get_checked<T>(&self, path: &str, check: impl Fn(&Bytes) -> Result<T>) -> Result<T> {
+        checked_twice(|| self.get(path), check)
+    }
+
+    /// A range of the object, checked as [`Store::get_checked`] does.
+    pub(crate) fn get_range_checked<T>(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        check: impl Fn(&Bytes) -> Result<T>,
+    ) -> Result<T> {
+        checked_twice(|| self.get_range(path, range.clone()), check)
     }
 
     /// The objects below a folder: path and bytes, in no order.
@@ -226,24 +192,6 @@ impl Store {
             Err(BatchError::Gone { .. }) => Ok(Vec::new()),
             other => other,
         }
-    }
-
-    /// The numbers of a folder's numbered objects above `above`, ascending.
-    pub(crate) fn numbers(&self, folder: &'static str, above: u64) -> Result<Vec<u64>> {
-        let prefix = location_of(folder);
-        let offset = location_of(&layout::numbered(folder, above));
-        let listed = self.wait(|objects| async move {
-            let paths = objects.list_with_offset(Some(&prefix), &offset).map_ok(|meta| String::from(meta.location));
-            paths.try_collect::<Vec<String>>().await
-        })?;
-        let paths = match listed.map_err(BatchError::store("list", folder)) {
-            Err(BatchError::Gone { .. }) => Vec::new(),
-            other => other?,
-        };
-        let mut numbers: Vec<u64> = paths.iter().filter_map(|path| layout::number_of(folder, path)).collect();
-        numbers.retain(|&number| number > above);
-        numbers.sort_unstable();
-        Ok(numbers)
     }
 
     /// Deletes objects; those that are gone already count as deleted.
@@ -261,6 +209,16 @@ impl Store {
             Ok(())
         })?;
         deleted.map_err(BatchError::store("delete", &first))
+    }
+}
+
+fn checked_twice<T>(read: impl Fn() -> Result<Bytes>, check: impl Fn(&Bytes) -> Result<T>) -> Result<T> {
+    match check(&read()?) {
+        Err(BatchError::Damaged { object, reason }) => {
+            tracing::warn!(object, reason, "read something else than was written; reading it once more");
+            check(&read()?)
+        }
+        other => other,
     }
 }
 

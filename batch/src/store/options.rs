@@ -13,7 +13,10 @@ use object_store::{
 use serde::Deserialize;
 use url::Url;
 
-use super::discreet::{Discreet, Secrets};
+use super::{
+    discreet::{Discreet, Secrets},
+    transport::Connector,
+};
 use crate::error::{BatchError, Result};
 
 /// Where a store is: a local directory, `file://…`, `s3://bucket/prefix` or `memory:` (for tests).
@@ -40,8 +43,11 @@ pub struct StoreOptions {
     pub session_token: Option<String>,
     /// How often a request is repeated after an error that may pass; 6 when absent.
     pub retries: Option<usize>,
-    /// After how many seconds a request is no longer repeated; 60 when absent.
+    /// After how many seconds a request is no longer repeated; 60 when absent. A server that asks for a longer pause
+    /// (`Retry-After`) is not asked again.
     pub retry_timeout_seconds: Option<u64>,
+    /// After how many seconds without its whole answer a request has failed; 120 when absent.
+    pub request_timeout_seconds: Option<u64>,
 }
 
 impl fmt::Debug for StoreOptions {
@@ -58,6 +64,7 @@ impl fmt::Debug for StoreOptions {
             .field("session_token", &hidden(&self.session_token))
             .field("retries", &self.retries)
             .field("retry_timeout_seconds", &self.retry_timeout_seconds)
+            .field("request_timeout_seconds", &self.request_timeout_seconds)
             .finish()
     }
 }
@@ -132,6 +139,8 @@ impl StoreOptions {
     fn open_s3(&self) -> Result<Opened> {
         let url = Url::parse(&self.url).map_err(|error| self.wrong(error))?;
         let bucket = url.host_str().ok_or_else(|| self.wrong("names no bucket; write s3://bucket/prefix"))?;
+        let retry_timeout = Duration::from_secs(self.retry_timeout_seconds.unwrap_or(60));
+        let request_timeout = Duration::from_secs(self.request_timeout_seconds.unwrap_or(120));
         let retry = RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(100),
@@ -139,14 +148,13 @@ impl StoreOptions {
                 base: 2.0,
             },
             max_retries: self.retries.unwrap_or(6),
-            retry_timeout: Duration::from_secs(self.retry_timeout_seconds.unwrap_or(60)),
+            retry_timeout,
         };
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_retry(retry)
-            .with_client_options(
-                ClientOptions::new().with_timeout(Duration::from_secs(120)).with_allow_http(self.allow_http),
-            )
+            .with_client_options(ClientOptions::new().with_timeout(request_timeout).with_allow_http(self.allow_http))
+            .with_http_connector(Connector { wait_max: retry_timeout })
             .with_virtual_hosted_style_request(!self.path_style && self.endpoint.is_none());
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);

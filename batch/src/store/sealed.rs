@@ -14,6 +14,15 @@ struct Sealed<'a> {
     body: &'a RawValue,
 }
 
+impl Sealed<'_> {
+    fn check(&self, object: &str) -> Result<()> {
+        match blake3::hash(self.body.get().as_bytes()).to_hex().as_str() == self.checksum {
+            true => Ok(()),
+            false => Err(BatchError::damaged(object, "the checksum does not match the body")),
+        }
+    }
+}
+
 /// The bytes of an object with `body`.
 pub(crate) fn seal<T: Serialize>(object: &str, format: &'static str, body: &T) -> Result<Vec<u8>> {
     let unwritable =
@@ -21,6 +30,13 @@ pub(crate) fn seal<T: Serialize>(object: &str, format: &'static str, body: &T) -
     let body = serde_json::value::to_raw_value(body).map_err(unwritable)?;
     let checksum = blake3::hash(body.get().as_bytes()).to_hex().to_string();
     serde_json::to_vec(&Sealed { format, checksum, body: &body }).map_err(unwritable)
+}
+
+/// Checks that an object is whole, whatever its format; `object` is its name in errors.
+pub(crate) fn check(object: &str, bytes: &[u8]) -> Result<()> {
+    let sealed: Sealed<'_> =
+        serde_json::from_slice(bytes).map_err(|error| BatchError::damaged(object, format!("is not JSON: {error}")))?;
+    sealed.check(object)
 }
 
 /// The body of an object; `object` is its name in errors.
@@ -34,10 +50,7 @@ pub(crate) fn unseal<T: DeserializeOwned>(object: &str, format: &'static str, by
             expected: format,
         });
     }
-    let found = blake3::hash(sealed.body.get().as_bytes()).to_hex();
-    if found.as_str() != sealed.checksum {
-        return Err(BatchError::damaged(object, "the checksum does not match the body"));
-    }
+    sealed.check(object)?;
     serde_json::from_str(sealed.body.get())
         .map_err(|error| BatchError::damaged(object, format!("the body has another form: {error}")))
 }

@@ -68,15 +68,16 @@ fn of_length(store: &Store, file: &StoredFile, error: BatchError) -> BatchError 
 
 /// The whole object, checked.
 pub(crate) fn fetch(store: &Store, file: &StoredFile) -> Result<Bytes> {
-    let bytes = store.get(&file.path)?;
-    if bytes.len() as u64 != file.bytes {
-        let reason = format!("has {} bytes, {} were written", bytes.len(), file.bytes);
-        return Err(BatchError::damaged(&file.path, reason));
-    }
-    if blake3::hash(&bytes).to_hex().as_str() != file.checksum {
-        return Err(BatchError::damaged(&file.path, "the checksum does not match"));
-    }
-    Ok(bytes)
+    store.get_checked(&file.path, |bytes| {
+        if bytes.len() as u64 != file.bytes {
+            let reason = format!("has {} bytes, {} were written", bytes.len(), file.bytes);
+            return Err(BatchError::damaged(&file.path, reason));
+        }
+        if blake3::hash(bytes).to_hex().as_str() != file.checksum {
+            return Err(BatchError::damaged(&file.path, "the checksum does not match"));
+        }
+        Ok(bytes.clone())
+    })
 }
 
 /// The batches of a fetched file; of the columns named only, if any are.
@@ -124,10 +125,14 @@ fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     }
     let start = file.bytes.checked_sub(file.tail_bytes);
     let start = start.ok_or_else(|| BatchError::damaged(&file.path, "the tail is longer than the file"))?;
-    let bytes = store.get_range(&file.path, start..file.bytes).map_err(|error| of_length(store, file, error))?;
-    if blake3::hash(&bytes).to_hex().as_str() != file.tail_checksum {
-        return Err(BatchError::damaged(&file.path, "the tail's checksum does not match"));
-    }
+    let bytes = store
+        .get_range_checked(&file.path, start..file.bytes, |bytes| {
+            match blake3::hash(bytes).to_hex().as_str() == file.tail_checksum {
+                true => Ok(bytes.clone()),
+                false => Err(BatchError::damaged(&file.path, "the tail's checksum does not match")),
+            }
+        })
+        .map_err(|error| of_length(store, file, error))?;
     let length = bytes.len();
     let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
     reader.try_parse_sized(&bytes, file.bytes).map_err(|error| reading(file, error))?;

@@ -12,6 +12,7 @@ use parquet::{
 };
 
 use super::{BLOCK_BYTES, tails::Tail};
+use crate::store::failure;
 
 /// The damage that a reader met, through the Parquet reader's error type.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +52,34 @@ impl VerifiedReader {
         }
         let byte_ranges: Vec<Range<u64>> =
             runs.iter().map(|run| run.start * BLOCK_BYTES..self.end_of(run.end)).collect();
-        let parts = self.objects.get_ranges(&self.location, &byte_ranges).await?;
+        // What does not pass is read once more before it counts as damaged: an answer may be cut off on its way.
+        let read = match self.read_blocks(&runs, &byte_ranges).await? {
+            Ok(read) => read,
+            Err(_) => self.read_blocks(&runs, &byte_ranges).await??,
+        };
+        ranges.iter().map(|range| cut(&read, range)).collect()
+    }
+
+    /// The parts by where they begin. The outer error is of the store, the inner one of what was read.
+    async fn read_blocks(
+        &self,
+        runs: &[Range<u64>],
+        byte_ranges: &[Range<u64>],
+    ) -> Result<Result<BTreeMap<u64, Bytes>>> {
+        let parts = match self.objects.get_ranges(&self.location, byte_ranges).await {
+            Err(cause) if failure::is_behind_end(&cause) => {
+                self.objects.get_ranges(&self.location, byte_ranges).await?
+            }
+            read => read?,
+        };
         let mut read = BTreeMap::new();
-        for ((run, range), part) in runs.iter().zip(&byte_ranges).zip(parts) {
-            self.verify(run, range, &part)?;
+        for ((run, range), part) in runs.iter().zip(byte_ranges).zip(parts) {
+            if let Err(damaged) = self.verify(run, range, &part) {
+                return Ok(Err(damaged));
+            }
             read.insert(range.start, part);
         }
-        ranges.iter().map(|range| cut(&read, range)).collect()
+        Ok(Ok(read))
     }
 
     fn end_of(&self, block_end: u64) -> u64 {

@@ -146,8 +146,8 @@ fn values_that_are_refused() {
         ),
         (
             D::Timestamp,
-            "\"2024-02-29T23:59:60Z\"",
-            "expected an RFC 3339 string or epoch milliseconds (TIMESTAMP), got \"2024-02-29T23:59:60Z\"",
+            "\"2024-02-28T23:59:60Z\"",
+            "expected an RFC 3339 string or epoch milliseconds (TIMESTAMP), got \"2024-02-28T23:59:60Z\"",
         ),
         (D::Date, "19782", "expected a string 'YYYY-MM-DD' (DATE), got the number 19782"),
         (D::Date, "\"2024-2-29\"", "expected a string 'YYYY-MM-DD' (DATE), got \"2024-2-29\""),

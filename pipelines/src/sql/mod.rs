@@ -35,7 +35,9 @@ pub use diagnostic::render;
 
 /// The meaning of everything that a fingerprint covers: kernels, time-zone data, sketch seeds, key encoding. Raised when one
 /// of them changes, so that stored partials of another meaning are never merged with new ones.
-pub const SEMANTICS_VERSION: u32 = 1;
+///
+/// 2: a leap second in a text is a timestamp.
+pub const SEMANTICS_VERSION: u32 = 2;
 
 /// A text of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]

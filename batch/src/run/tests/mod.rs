@@ -6,6 +6,7 @@ mod equality;
 mod killed;
 mod local;
 mod publishing;
+mod races;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use std::{
     },
 };
 
-use object_store::memory::InMemory;
+use object_store::{ObjectStore, memory::InMemory};
 use watershed_log::{Append, Clock, EventLog, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog, key::KeyFilter, partial::CoreKernel, registry::Registry, source::ViewCounts, sql::SqlFile,
@@ -85,7 +86,12 @@ impl Project {
     }
 
     pub(super) fn with_definitions(sql: &str) -> Project {
-        let counting = Counting::new(Arc::new(InMemory::new()));
+        Project::over(Arc::new(InMemory::new()), sql)
+    }
+
+    /// A project whose objects are these.
+    pub(super) fn over(objects: Arc<dyn ObjectStore>, sql: &str) -> Project {
+        let counting = Counting::new(objects);
         let faults = Arc::clone(&counting.faults);
         let clock = Arc::new(ManualClock::new(1_773_100_800_000_000));
         let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
@@ -123,8 +129,13 @@ impl Project {
     }
 
     pub(super) fn run_with(&self, options: &BatchOptions) -> Result<Report> {
+        self.run_on(&self.store, options)
+    }
+
+    /// A run on a store that is the project's by another way.
+    pub(super) fn run_on(&self, store: &Store, options: &BatchOptions) -> Result<Report> {
         let run = BatchRun {
-            store: &self.store,
+            store,
             log: &*self.log,
             catalog: &self.catalog,
             registry: &Registry::new(),

@@ -6,6 +6,7 @@ mod support;
 
 mod command;
 mod damage;
+mod definitions;
 mod faults;
 mod flights;
 mod formats;

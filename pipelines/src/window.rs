@@ -6,10 +6,12 @@
 //! intervals of instants, so every instant is in exactly one (a day that a zone skips is empty), and every record of a window is
 //! before its end.
 
+use std::ops::Range;
+
 use crate::{
     core::{Window, WindowUnit},
     error::{Failure, PipelineError},
-    time::{DAY, MAX_TIMESTAMP, Zone, in_range, month_index, month_start},
+    time::{DAY, MAX_TIMESTAMP, MIN_TIMESTAMP, Zone, in_range, month_index, month_start},
 };
 
 /// Years beyond which no unit is looked for.
@@ -20,8 +22,12 @@ const DAYS_MAX: i64 = 100_000_000;
 pub struct WindowClock {
     unit: WindowUnit,
     pane: i64,
+    size: i64,
+    slide: i64,
     offset: i64,
     zone: Zone,
+    /// Instants all of whose windows are far from the ends of the calendar.
+    inside: Range<i64>,
 }
 
 impl WindowClock {
@@ -31,13 +37,50 @@ impl WindowClock {
             return Err(PipelineError::Definition("a window's size and slide must be at least 1".to_owned()));
         }
         let zone = Zone::named(window.time_zone.as_deref())?;
-        Ok(WindowClock { unit: window.unit, pane: window.pane(), offset: window.offset_micros, zone })
+        let unit_micros_max = match window.unit {
+            WindowUnit::Micros => 1,
+            WindowUnit::Days => DAY,
+            WindowUnit::Months => 31 * DAY,
+        };
+        // No zone was ever more than a day off.
+        let margin = window.size.saturating_add(1).saturating_mul(unit_micros_max).saturating_add(2 * DAY);
+        Ok(WindowClock {
+            unit: window.unit,
+            pane: window.pane(),
+            size: window.size,
+            slide: window.slide,
+            offset: window.offset_micros,
+            zone,
+            inside: MIN_TIMESTAMP.saturating_add(margin)..MAX_TIMESTAMP.saturating_sub(margin),
+        })
     }
 
-    /// The start of the pane that an instant lies in (the start of the window, if windows do not overlap).
+    /// The start of the pane that an instant lies in (the start of the window, if windows do not overlap). Fails if one of the
+    /// windows that the instant is in is not wholly within the years 1 to 9999.
     pub fn start_of(&self, micros: i64) -> Result<i64, Failure> {
         let unit = self.unit_of(in_range(micros)?)?;
+        if !self.inside.contains(&micros) {
+            self.check_windows(unit)?;
+        }
         in_range(self.start_of_unit(unit - unit.rem_euclid(self.pane))?)
+    }
+
+    /// The end of the tumbling window that an instant lies in.
+    pub(crate) fn end_of(&self, micros: i64) -> Result<i64, Failure> {
+        self.step(self.start_of(micros)?, self.size)
+    }
+
+    /// Fails if one of the windows that have this unit is not wholly within the calendar.
+    fn check_windows(&self, unit: i64) -> Result<(), Failure> {
+        let out = Failure::TimestampOutOfRange;
+        let last = unit - unit.rem_euclid(self.slide);
+        let before = unit.checked_sub(self.size).ok_or(out)?;
+        let first = before.checked_add(self.slide - before.rem_euclid(self.slide)).ok_or(out)?;
+        in_range(self.start_of_unit(first)?)?;
+        match self.start_of_unit(last.checked_add(self.size).ok_or(out)?)? {
+            end if end <= MAX_TIMESTAMP + 1 => Ok(()),
+            _ => Err(out),
+        }
     }
 
     /// The pane starts of many instants.
@@ -178,9 +221,44 @@ mod tests {
             Ok("1969-10-01T00:00:00Z".to_owned())
         );
         assert_eq!(quarters.step(parse_timestamp("9999-10-01").unwrap(), 3), Ok(MAX_TIMESTAMP + 1));
+        // The last days of the calendar end, in a zone too.
+        let days = clock(WindowUnit::Days, "Europe/Berlin", 1);
+        assert_eq!(
+            days.end_of(parse_timestamp("9999-12-31T12:00:00Z").unwrap()).map(shown),
+            Ok("9999-12-31T23:00:00Z".to_owned())
+        );
+        let months = clock(WindowUnit::Months, "UTC", 1);
+        assert_eq!(months.end_of(MAX_TIMESTAMP), Ok(MAX_TIMESTAMP + 1));
         let long = clock(WindowUnit::Days, "UTC", i64::MAX);
         assert_eq!(long.start_of(-1), Err(Failure::TimestampOutOfRange));
         assert_eq!(long.step(0, i64::MAX), Err(Failure::TimestampOutOfRange));
+    }
+
+    #[test]
+    fn windows_beyond_the_calendar_are_refused() {
+        let out = Err(Failure::TimestampOutOfRange);
+        let window = |unit, size, slide| Window { time: 0, unit, size, slide, offset_micros: 0, time_zone: None };
+        for (window, inside, outside) in [
+            // The last window that is wholly within, and the first one that is not.
+            (window(WindowUnit::Micros, 300 * SECOND, 300 * SECOND), "9999-12-31T23:59:59Z", None),
+            (window(WindowUnit::Micros, 7, 7), "9999-12-31T23:59:59.999990Z", Some("9999-12-31T23:59:59.999999Z")),
+            (window(WindowUnit::Days, 7, 7), "9999-12-29T12:00:00Z", Some("9999-12-31T12:00:00Z")),
+            (window(WindowUnit::Months, 5, 5), "9999-12-31T23:59:59Z", None),
+            (window(WindowUnit::Months, 7, 7), "9999-07-31T00:00:00Z", Some("9999-08-01T00:00:00Z")),
+            (
+                window(WindowUnit::Micros, 300 * SECOND, 60 * SECOND),
+                "0001-01-01T00:04:00Z",
+                Some("0001-01-01T00:03:59Z"),
+            ),
+            (window(WindowUnit::Months, 3, 1), "0001-03-01T00:00:00Z", Some("0001-02-28T00:00:00Z")),
+            (window(WindowUnit::Months, 3, 1), "9999-10-31T00:00:00Z", Some("9999-11-01T00:00:00Z")),
+        ] {
+            let clock = WindowClock::new(&window).unwrap();
+            assert!(clock.start_of(parse_timestamp(inside).unwrap()).is_ok(), "{window:?} {inside}");
+            if let Some(outside) = outside {
+                assert_eq!(clock.start_of(parse_timestamp(outside).unwrap()), out, "{window:?} {outside}");
+            }
+        }
     }
 
     proptest! {

@@ -49,12 +49,11 @@ const LINES_PRINTED: usize = 200;
 const SHRINKS_MAX: usize = 200;
 
 /// What must have been tried in so many histories.
-const ATTACKS: [&str; 9] = [
+const ATTACKS: [&str; 8] = [
     "I/O operations that met trouble",
     "batch runs that lost a race",
     "changes of definitions",
     "deaths at an operation",
-    "ghosts of manifests",
     "kills of the holder",
     "power cuts",
     "segments' ranges deleted",

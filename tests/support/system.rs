@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use watershed::{
-    BatchOptions, Numbering, ProducerId, Project, Receipt, Registry, Report, Value, VerifyOptions,
+    Answer, BatchOptions, Numbering, ProducerId, Project, Receipt, Registry, Report, Value, VerifyOptions,
     config::{Durability, Overrides},
     control::Acknowledged,
     output::{Cells, value_text},
@@ -42,13 +42,7 @@ impl System {
     pub fn with_settings(definitions: &[(&str, &str)], now_micros: i64, settings: Vec<(String, String)>) -> System {
         let directory = tempfile::Builder::new().prefix("ws").tempdir().expect("a temporary directory");
         Project::init(directory.path()).expect("an empty directory takes a project");
-        let folder = directory.path().join("definitions");
-        for entry in fs::read_dir(&folder).expect("init makes definitions/") {
-            fs::remove_file(entry.expect("an entry").path()).expect("the template can be removed");
-        }
-        for (name, text) in definitions {
-            fs::write(folder.join(name), text).expect("definitions can be written");
-        }
+        write_definitions(&directory.path().join("definitions"), definitions);
         System::open(directory, Arc::new(ManualClock::new(now_micros)), Overrides { environment: None, settings })
     }
 
@@ -237,6 +231,18 @@ impl System {
         self.ask(&format!("SELECT * FROM {view}"))
     }
 
+    /// The answer to a query, or why there is none.
+    pub fn answer(&self, sql: &str) -> Result<Answer, watershed::Error> {
+        self.runtime.block_on(self.project.query(sql))
+    }
+
+    /// Other definitions take the place of those that were there; the process ends, another begins.
+    pub fn define(&mut self, definitions: &[(&str, &str)]) {
+        let folder = self.directory.path().join("definitions");
+        write_definitions(&folder, definitions);
+        self.restart();
+    }
+
     /// An answer's columns and rows.
     pub fn ask(&self, sql: &str) -> (Vec<String>, Vec<Vec<Option<String>>>) {
         let answer = self.run(self.project.query(sql));
@@ -298,6 +304,16 @@ fn open(directory: &Path, clock: &Arc<ManualClock>, overrides: &Overrides) -> Pr
         .clock(clock)
         .open()
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Writes definitions into a folder, from which what was there goes first.
+fn write_definitions(folder: &Path, definitions: &[(&str, &str)]) {
+    for entry in fs::read_dir(folder).expect("init makes definitions/") {
+        fs::remove_file(entry.expect("an entry").path()).expect("a definition can be removed");
+    }
+    for (name, text) in definitions {
+        fs::write(folder.join(name), text).expect("definitions can be written");
+    }
 }
 
 /// Copies a file or a folder.

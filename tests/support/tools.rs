@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::{ErrorKind, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -76,16 +76,15 @@ fn install() -> Result<Tools, String> {
     let lock = File::create(cache.join("lock")).map_err(|e| failed("cannot make the lock file", e))?;
     lock.lock().map_err(|e| failed("cannot lock", e))?;
 
-    let packages = cache.join("packages");
-    let installed = cache.join("installed.txt");
-    match fs::read_to_string(&installed) {
-        Ok(text) if text == REQUIREMENTS => return Ok(Tools { packages }),
-        Ok(_) => fs::remove_file(&installed).map_err(|e| failed("cannot remove the old list", e))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("cannot read the list of what is installed", error)),
+    // A folder for each list, so that one checkout does not take away what the tests of another are using.
+    let list: u64 = REQUIREMENTS.bytes().fold(5381, |hash: u64, byte| hash.wrapping_mul(33) ^ u64::from(byte));
+    let packages = cache.join(format!("packages-{list:016x}"));
+    let installed = packages.join("installed.txt");
+    if installed.exists() {
+        return Ok(Tools { packages });
     }
     if packages.exists() {
-        fs::remove_dir_all(&packages).map_err(|e| failed("cannot remove the old packages", e))?;
+        fs::remove_dir_all(&packages).map_err(|e| failed("cannot remove what was half installed", e))?;
     }
     let output = Command::new("python3")
         .args([

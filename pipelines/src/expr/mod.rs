@@ -330,6 +330,11 @@ pub enum Function {
         /// The window.
         window: crate::core::Window,
     },
+    /// The end of the tumbling window that a timestamp lies in: the first instant after it, at the latest the one after the year 9999.
+    WindowEnd {
+        /// The window.
+        window: crate::core::Window,
+    },
 }
 
 /// An interval constant. Months and days are calendar units.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::{Partitioning, TimeBucket, Window, WindowUnit},
-    expr::{Expr, Function, Interval, TimeUnit},
+    expr::{Expr, Function, Interval},
     types::{DataType, Value},
 };
 
@@ -218,22 +218,9 @@ pub(crate) fn start_of(window: &Window) -> Expr {
 
 /// The end of a tumbling window as an expression.
 pub(crate) fn end_of(window: &Window) -> Expr {
-    let call = |function, arg| Expr::Call { function, args: vec![arg], data_type: DataType::Timestamp };
-    let add =
-        |arg, months, days, micros| call(Function::AddInterval { interval: Interval { months, days, micros } }, arg);
-    let truncate = |arg, unit| call(Function::DateTrunc { unit, time_zone: window.time_zone.clone() }, arg);
-    let count = i32::try_from(window.size).unwrap_or(i32::MAX);
-    let start = start_of(window);
-    const HOUR: i64 = 3_600_000_000;
-    match (window.unit, &window.time_zone) {
-        (WindowUnit::Micros, _) => add(start, 0, 0, window.size),
-        (WindowUnit::Days, None) => add(start, 0, count, 0),
-        (WindowUnit::Months, None) => add(start, count, 0, 0),
-        // Days in a zone have 23 to 25 hours: go to about noon of the day of the end, then back to its midnight.
-        (WindowUnit::Days, Some(_)) => truncate(add(start, 0, count, 12 * HOUR), TimeUnit::Day),
-        // The start may lie in the month before, in UTC: go to the second day first.
-        (WindowUnit::Months, Some(_)) => truncate(add(add(start, 0, 0, 36 * HOUR), count, 0, 0), TimeUnit::Month),
-    }
+    let time = Expr::Column { index: window.time, data_type: DataType::Timestamp };
+    let function = Function::WindowEnd { window: window.clone() };
+    Expr::Call { function, args: vec![time], data_type: DataType::Timestamp }
 }
 
 /// How the partials of a windowed view are divided.

@@ -40,6 +40,7 @@ pub(crate) enum Kernel {
     ToTimestamp { from: DataType },
     EpochMicros,
     WindowStart(WindowClock),
+    WindowEnd(WindowClock),
     User(user::UserCall),
 }
 
@@ -108,6 +109,7 @@ impl Kernel {
             F::ToTimestamp => Kernel::ToTimestamp { from: first },
             F::EpochMicros => Kernel::EpochMicros,
             F::WindowStart { window } => Kernel::WindowStart(WindowClock::new(window)?),
+            F::WindowEnd { window } => Kernel::WindowEnd(WindowClock::new(window)?),
             _ => return Err(wrong()),
         })
     }
@@ -168,6 +170,7 @@ impl Kernel {
             Kernel::ToTimestamp { from } => temporal::to_timestamp(*from, &arguments[0], height),
             Kernel::EpochMicros => temporal::epoch_micros(&arguments[0], height),
             Kernel::WindowStart(clock) => temporal::window_start(clock, &arguments[0], height),
+            Kernel::WindowEnd(clock) => temporal::window_end(clock, &arguments[0], height),
             Kernel::User(call) => call.evaluate(arguments, height, active, failed),
         }
     }

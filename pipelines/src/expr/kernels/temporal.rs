@@ -218,3 +218,11 @@ pub(crate) fn window_start(
 ) -> Result<Evaluated, PipelineError> {
     timestamps(argument, height, |v| clock.start_of(v))
 }
+
+pub(crate) fn window_end(
+    clock: &WindowClock,
+    argument: &pl::Column,
+    height: usize,
+) -> Result<Evaluated, PipelineError> {
+    timestamps(argument, height, |v| clock.end_of(v))
+}

@@ -34,10 +34,15 @@ fn local(micros: i64, tz: Tz) -> NaiveDateTime {
     tz.from_utc_datetime(&naive(micros)).naive_local()
 }
 
-/// The first instant of a local day, found by looking.
+/// The first instant of a local day, if it is in the calendar.
 fn midnight(day: NaiveDate, tz: Tz) -> Result<i64, Failure> {
+    checked(first_instant(day, tz))
+}
+
+/// The first instant of a local day, found by looking.
+fn first_instant(day: NaiveDate, tz: Tz) -> i64 {
     let wanted = day.and_time(NaiveTime::MIN);
-    let result = match tz.from_local_datetime(&wanted) {
+    match tz.from_local_datetime(&wanted) {
         chrono::LocalResult::Single(t) => t.timestamp_micros(),
         chrono::LocalResult::Ambiguous(a, b) => a.timestamp_micros().min(b.timestamp_micros()),
         chrono::LocalResult::None => {
@@ -48,8 +53,7 @@ fn midnight(day: NaiveDate, tz: Tz) -> Result<i64, Failure> {
             }
             at
         }
-    };
-    checked(result)
+    }
 }
 
 pub(super) fn temporal(function: &Function, values: &[Value]) -> Outcome {
@@ -159,6 +163,14 @@ fn boundaries(at: i64, unit: TimeUnit) -> i64 {
     }
 }
 
+/// The start of a window, if the last instant before the day on which the next one begins is within the calendar.
+fn within(start: Result<i64, Failure>, next: impl Fn() -> NaiveDate, tz: Tz) -> Result<i64, Failure> {
+    let (start, next) = (start?, next());
+    // The next one's first day may be in the year 10000.
+    let end = first_instant(next, tz);
+    if end <= MAX_TIMESTAMP + 1 { Ok(start) } else { Err(Failure::TimestampOutOfRange) }
+}
+
 fn window_start(at: i64, window: &Window) -> Result<i64, Failure> {
     let zone = tz(&window.time_zone);
     let day = local(at, zone).date();
@@ -166,18 +178,22 @@ fn window_start(at: i64, window: &Window) -> Result<i64, Failure> {
     match window.unit {
         WindowUnit::Micros => {
             let mut start = at - window.offset_micros;
-            start = start.div_euclid(window.size) * window.size;
-            checked(start + window.offset_micros)
+            start = start.div_euclid(window.size) * window.size + window.offset_micros;
+            checked(start + window.size - 1)?;
+            checked(start)
         }
         WindowUnit::Days => {
             let days = (day - epoch).num_days().div_euclid(window.size) * window.size;
-            midnight(epoch + TimeDelta::days(days), zone)
+            within(midnight(epoch + TimeDelta::days(days), zone), || epoch + TimeDelta::days(days + window.size), zone)
         }
         WindowUnit::Months => {
             let months = (i64::from(day.year()) - 1970) * 12 + i64::from(day.month0());
             let months = months.div_euclid(window.size) * window.size;
-            let year = 1970 + months.div_euclid(12) as i32;
-            midnight(NaiveDate::from_ymd_opt(year, months.rem_euclid(12) as u32 + 1, 1).unwrap(), zone)
+            let first = |months: i64| {
+                let year = 1970 + months.div_euclid(12) as i32;
+                NaiveDate::from_ymd_opt(year, months.rem_euclid(12) as u32 + 1, 1).unwrap()
+            };
+            within(midnight(first(months), zone), || first(months + window.size), zone)
         }
     }
 }

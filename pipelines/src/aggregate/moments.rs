@@ -311,7 +311,12 @@ impl<M: Moments> Variance<M> {
         let exponent = squares.exponent.min(2 * sum.exponent);
         let scaled = |magnitude: BigUint, from: i32| magnitude << (from - exponent) as u32;
         let square_of_sum = scaled(&sum.magnitude * &sum.magnitude, 2 * sum.exponent);
-        let numerator = scaled(squares.magnitude * n, squares.exponent) - square_of_sum;
+        let squares = scaled(squares.magnitude * n, squares.exponent);
+        // n·Σx² is never below (Σx)²: a state that says so was not made of values, and has no variance.
+        if squares < square_of_sum {
+            return f64::NAN;
+        }
+        let numerator = squares - square_of_sum;
         let divisor =
             BigUint::from(n) * (n - u64::from(self.sample)) * BigUint::from(10u8).pow(2 * u32::from(self.scale));
         if self.root {

@@ -55,7 +55,7 @@ impl Store {
             let suffix = if number == 0 { String::new() } else { format!("-{number}") };
             let path = format!("{ASIDE}/{object}{suffix}");
             // The same bytes may be there from an attempt that was killed.
-            if self.create(&path, bytes.to_vec())? == Created::Ours {
+            if self.create(&path, bytes.clone())? == Created::Ours {
                 return Ok(path);
             }
         }

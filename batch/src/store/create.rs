@@ -51,6 +51,20 @@ impl Store {
         }
     }
 
+    /// Creates an object of any form, or finds one there: ours if it has the same bytes.
+    pub(crate) fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        if let Err(cause) = self.put_if_absent(path, bytes.clone())? {
+            match self.get(path) {
+                Ok(found) if found == bytes => {}
+                Ok(_) => return Ok(Created::Theirs),
+                Err(BatchError::Gone { .. }) => return Err(BatchError::store("create", path)(cause)),
+                Err(error) => return Err(error),
+            }
+        }
+        self.sync(path)?;
+        Ok(Created::Ours)
+    }
+
     /// One request. The outer error is of this process, the inner one the store's.
     fn put_if_absent(&self, path: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
         let (location, payload) = (location_of(path), PutPayload::from(bytes));

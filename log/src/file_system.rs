@@ -151,6 +151,8 @@ pub(crate) fn read_exact(file: &dyn FileHandle, buffer: &mut [u8], at: u64) -> i
 
 /// Writes all of the slices at the handle's place.
 pub(crate) fn write_all(file: &dyn FileHandle, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty ones at the beginning would look like a disk that takes nothing.
+    IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match file.write_vectored(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -301,8 +301,17 @@ impl Partition {
                     segment => segment?,
                 };
                 let to = bases.get(low).map_or(head, |&base| base.min(head));
-                if let Some(offset) = segment.offset_at_time(micros, to)? {
-                    return Ok(offset);
+                match segment.offset_at_time(micros, to)? {
+                    Ok(Some(offset)) => return Ok(offset),
+                    Ok(None) => {}
+                    Err(_) if self.are_not(&bases)? || self.was_replaced(&segment)? => continue 'look,
+                    // What is lost there has no time; what comes after it does.
+                    Err(end) if self.lost_at(end)?.is_some() => {}
+                    Err(end) => {
+                        let at = segment.file_bytes()?;
+                        let reason = format!("the segment ends with offset {end}, but those up to {to} were durable");
+                        return Err(segment.damaged(at, &reason));
+                    }
                 }
             }
             return Ok(bases.get(low).map_or(head, |&base| base.min(head)));

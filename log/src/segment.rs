@@ -203,18 +203,19 @@ impl Segment {
         Ok(last)
     }
 
-    /// The first offset below `to` whose append time is `micros` or later, if this segment has one. All records below `to`
-    /// must be durable.
-    pub fn offset_at_time(&self, micros: i64, to: Offset) -> Result<Option<Offset>> {
+    /// The first offset below `to` whose append time is `micros` or later, if this segment has one; the offset at which the
+    /// segment ends if that is before `to`. All records below `to` must be durable.
+    pub fn offset_at_time(&self, micros: i64, to: Offset) -> Result<std::result::Result<Option<Offset>, Offset>> {
         let begin = self.index().floor_time(micros);
-        let mut found = None;
-        self.walk(begin, |place, header| {
+        let (mut found, mut reached) = (None, begin.offset >= to);
+        let end = self.walk(begin, |place, header| {
             if place.offset < to && header.append_time_micros >= micros {
                 found = Some(place.offset);
             }
-            found.is_none() && header.end_offset() < to
+            reached |= header.end_offset() >= to;
+            found.is_none() && !reached
         })?;
-        Ok(found)
+        Ok(if found.is_some() || reached { Ok(found) } else { Err(end.offset) })
     }
 
     /// The highest durable offset that the batches from `head` on know. They need not be durable themselves, nor whole: looking

@@ -182,8 +182,8 @@ impl World {
         self.observe_remains();
     }
 
-    /// A process that died may have said that more is durable than it has told anyone.
-    fn observe_remains(&mut self) {
+    /// A process that died, or whose log has stopped, may have said that more is durable than it has told anyone.
+    pub(super) fn observe_remains(&mut self) {
         if let Ok(log) = Machine::read_log(&self.machine.process(false)) {
             self.model.observe_remains(&log);
         }

@@ -167,8 +167,14 @@ impl World {
         }
         if let Some(mut holder) = self.holder.take() {
             self.hear(&mut holder);
-            self.model.observe(&*holder.log);
+            if !holder.stopped {
+                self.model.observe(&*holder.log);
+            }
             self.holder = Some(holder);
+        }
+        // A log that has stopped may have written how much is durable before it could tell anyone.
+        if self.holder.as_ref().is_some_and(|holder| holder.stopped) {
+            self.observe_remains();
         }
     }
 

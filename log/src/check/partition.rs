@@ -167,7 +167,7 @@ pub(super) fn check(
             _ => (None, None),
         };
     }
-    find_indexes(disk, dir, of, &found, check)?;
+    find_indexes(disk, dir, of, &found, written, check)?;
     find_head(dir, of, head, &found, written, check);
     find_last_time(disk, dir, of, &found, check);
     find_leftovers(disk, dir, of, &found, written, check)
@@ -255,9 +255,13 @@ fn find_indexes(
     dir: &Path,
     of: (&str, Option<u32>),
     found: &Inspected,
+    written: bool,
     check: &mut LogCheck,
 ) -> Result<()> {
-    for segment in found.segments.iter().filter(|segment| segment.next.is_some()) {
+    let sealed = found.segments.iter().filter(|segment| segment.next.is_some());
+    // A writer that is there may just have sealed the newest one: its indexes are what it writes next.
+    let unfinished = sealed.clone().map(|segment| segment.base).max().filter(|_| written);
+    for segment in sealed.filter(|segment| Some(segment.base) != unfinished) {
         for extension in [files::INDEX, files::TIME_INDEX] {
             let path = files::base_path(dir, segment.base, extension);
             check.files += 1;

@@ -46,8 +46,13 @@ fn damage_of_every_kind_is_named_repaired_and_the_answers_are_the_same() {
             of.damage(&file, bad.as_deref());
             let found = of.fsck(false).unwrap();
             let names = |finding: &FsckFinding| file.to_str().unwrap().ends_with(&finding.place);
-            if kind == "manifest" && bad.is_none() {
-                // Nothing names the last of a chain: without it, the one before answers, with the same rows.
+            // Between the two slots of a head lies nothing.
+            let in_gap =
+                |bad: &Vec<u8>| bad.len() == good.len() && bad[..32] == good[..32] && bad[512..] == good[512..];
+            let harmless = kind == "head" && bad.as_ref().is_some_and(in_gap);
+            if harmless || (matches!(kind, "manifest" | "sealed segment") && bad.is_none()) {
+                // Nothing names the last of a chain: without it, the one before answers, with the same rows. And a log without its
+                // first segment is one that retention has shortened: the archive holds those records.
                 assert!(found.is_sound(), "{what}: {found:?}");
                 assert_eq!(of.answers_now().unwrap(), of.answers, "{what}");
                 of.restore();
@@ -150,7 +155,9 @@ fn a_view_that_cannot_be_built_again_does_not_keep_another_from_it() {
     assert_eq!(verdict(&found, &traffic), Some(FsckVerdict::Repairable), "{found:#?}");
     let repaired = of.fsck(true).unwrap();
     assert_eq!(repaired.verdict(), FsckVerdict::Lost);
-    assert_eq!(verdict(&repaired, &traffic), Some(FsckVerdict::Repaired), "{repaired:#?}");
+    // The damaged file itself is still named by superseded manifests.
+    assert_eq!(verdict(&repaired, &traffic), Some(FsckVerdict::Note), "{repaired:#?}");
+    assert!(repaired.repairs.iter().any(|repair| repair.place == "traffic"), "{repaired:#?}");
     assert_eq!(of.answers_of(OF_VISITS, None).unwrap()["traffic"], of.answers["traffic"]);
     // The other views of `orders` are stored whole; what lies above the cut can be read.
     assert_eq!(of.answers_of(["shares"], None).unwrap()["shares"], of.answers["shares"]);

@@ -66,7 +66,7 @@ impl Specimen {
     pub fn new() -> Specimen {
         let registry = Registry::new();
         let catalog = Catalog::from_sql(&[SqlFile::new("d.sql", DEFINITIONS)], &registry).expect("they are right");
-        let settings = [("log.segment_bytes", "4 KiB"), ("batch.keep_minutes", "100000")];
+        let settings = [("log.segment_age", "500 ms"), ("batch.keep_minutes", "100000")];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let overrides = Overrides { environment: Some(std::collections::HashMap::new()), settings };
         let config = Config::without_file(&overrides).expect("a configuration");

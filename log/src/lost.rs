@@ -105,17 +105,17 @@ mod tests {
 
     #[test]
     fn segments_end_before_holes() {
-        assert_eq!(end_before(&[3..9], 9), 3);
+        assert_eq!(end_before(std::slice::from_ref(&(3..9)), 9), 3);
         assert_eq!(end_before(&[3..9, 9..12], 12), 3);
-        assert_eq!(end_before(&[3..9], 3), 3);
+        assert_eq!(end_before(std::slice::from_ref(&(3..9)), 3), 3);
         assert_eq!(end_before(&[], 9), 9);
     }
 
     #[test]
     fn what_is_outside_of_all_holes() {
         assert_eq!(outside(&[3..9, 12..14], &(0..20)), [0..3, 9..12, 14..20]);
-        assert_eq!(outside(&[3..9], &(4..8)), []);
-        assert_eq!(outside(&[3..9], &(3..10)), [std::ops::Range { start: 9, end: 10 }]);
+        assert_eq!(outside(std::slice::from_ref(&(3..9)), &(4..8)), []);
+        assert_eq!(outside(std::slice::from_ref(&(3..9)), &(3..10)), [std::ops::Range { start: 9, end: 10 }]);
         assert_eq!(outside(&[], &(1..2)), [std::ops::Range { start: 1, end: 2 }]);
     }
 }

@@ -12,7 +12,8 @@ use std::{
 use super::specimen::{Answers, Result, Specimen};
 
 /// Ways to read a project. Each ends with its answers, or an error.
-const READERS: [(&str, fn(&Specimen) -> Result<Answers>); 5] = [
+type Reader = fn(&Specimen) -> Result<Answers>;
+const READERS: [(&str, Reader); 5] = [
     ("query", Specimen::answers_now),
     ("query as of an old epoch", |of| {
         let mut answers = of.answers_as_of(1)?;

@@ -19,6 +19,7 @@ use super::{
 
 /// What an actor gives.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub enum Done {
     /// A batch run.
     Batch(Result<Report, BatchError>),

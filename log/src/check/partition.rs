@@ -58,7 +58,7 @@ impl Inspected {
     fn appended_around(&self, ranges: &[Range<Offset>]) -> (Option<i64>, Option<i64>) {
         let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return (None, None) };
         let headers = || self.segments.iter().flat_map(|segment| &segment.salvage.pieces).map(|piece| &piece.header);
-        let before = headers().filter(|header| header.end_offset() <= first.start).next_back();
+        let before = headers().rfind(|header| header.end_offset() <= first.start);
         let after = headers().find(|header| header.base_offset >= last.end);
         (before.map(|header| header.append_time_micros), after.map(|header| header.append_time_micros))
     }

@@ -148,16 +148,14 @@ fn runs(
 /// Copied records as batches; only those that follow each other from the range's start on.
 fn batches(range: Range<Offset>, records: Vec<CopiedRecord>) -> Vec<(BatchHeader, Vec<u8>)> {
     let mut batches: Vec<(BatchHeader, Vec<u8>)> = Vec::new();
-    let mut next = range.start;
-    for record in records {
-        if record.offset != next || next >= range.end {
+    for (next, record) in range.zip(records) {
+        if record.offset != next {
             break;
         }
-        next += 1;
         let shares = |(header, body): &&mut (BatchHeader, Vec<u8>)| {
             header.append_time_micros == record.append_time_micros && body.len() < BATCH_BYTES_MAX
         };
-        match batches.last_mut().filter(|batch| shares(&batch)) {
+        match batches.last_mut().filter(shares) {
             Some((header, body)) => {
                 header.record_count += 1;
                 encode_frame(body, record.key.as_deref(), &record.payload);

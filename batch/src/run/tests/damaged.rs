@@ -71,17 +71,20 @@ impl Specimen {
     }
 }
 
-/// An object and a way to read it: what was read, as a text.
+/// A way to read an object: what was read, as a text.
+type Read = Box<dyn Fn(&Store) -> Result<String>>;
+
+/// An object and a way to read it.
 struct Target {
     kind: &'static str,
     path: String,
-    read: Box<dyn Fn(&Store) -> Result<String>>,
+    read: Read,
 }
 
 fn targets(of: &Specimen) -> Vec<Target> {
     let manifest = Arc::new(of.manifest());
     let mut targets = Vec::new();
-    let mut target = |kind, path: &str, read: Box<dyn Fn(&Store) -> Result<String>>| {
+    let mut target = |kind, path: &str, read: Read| {
         targets.push(Target { kind, path: path.to_owned(), read });
     };
     let epoch = manifest.epoch;

@@ -123,7 +123,8 @@ impl Serving {
         snapshot.covers(&low, high)
             && self.catalog.materialized().all(|(view, _)| {
                 let built = manifest.is_some_and(|manifest| self.is_built(manifest, &view.name));
-                snapshot.fits(&view.name, built.then_some(&low), high)
+                // What no run has built, the live part answers from the first record on: it must have read up to the cut.
+                (built || snapshot.reaches(&low)) && snapshot.fits(&view.name, built.then_some(&low), high)
             })
     }
 }

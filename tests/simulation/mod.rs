@@ -102,23 +102,10 @@ fn explain(steps: Vec<Step>, failed: History) -> Box<dyn Any + Send> {
     failure
 }
 
-/// Histories that break a promise, and what is known of each. They are open defects: each run says so, and
-/// `WATERSHED_TEST_SEED` alone runs one. See docs/reliability.md.
-const OPEN: [(u64, &str); 1] = [(
-    998,
-    "a run under old definitions publishes a cut above the first records of a table that it does not know; the receipt of a view \
-     of that table, not built yet, counts none of them",
-)];
-
 #[test]
 fn every_history_keeps_every_promise() {
     let tally = Mutex::new(Tally::default());
-    let chosen = std::env::var_os("WATERSHED_TEST_SEED").is_some();
     seeds::each(SEEDS, |seed| {
-        if let Some((_, defect)) = OPEN.iter().find(|(open, _)| *open == seed && !chosen) {
-            eprintln!("seed {seed} is an open defect and was not tried: {defect}");
-            return;
-        }
         let steps = plan::draw(seed);
         let history = run(&steps);
         tally.lock().expect("one at a time").merge(&history.tally);
@@ -128,7 +115,7 @@ fn every_history_keeps_every_promise() {
     });
     let tally = tally.into_inner().expect("one at a time");
     eprintln!("{}", tally.lines());
-    if tally.get("histories") >= SEEDS - OPEN.len() as u64 {
+    if tally.get("histories") >= SEEDS {
         for attack in ATTACKS {
             assert!(tally.get(attack) > 0, "there were no {attack}");
         }

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `attempt` with `count` seeds from 0 on. `WATERSHED_TEST_SEEDS` sets how many, `WATERSHED_TEST_SEED` the first one (and
 /// with it alone only that one is tried). Prints how many were tried; on a panic, what repeats that seed.
-#[allow(dead_code, reason = "the attacks that use it come one by one")]
 pub fn each(count: u64, attempt: impl Fn(u64)) {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;

@@ -285,7 +285,8 @@ impl Store {
         Err(BatchError::LostRace { number, winner: "later manifests".to_owned() })
     }
 
-    fn lost(&self, number: u64) -> Result<BatchError> {
+    /// What a writer of the manifest `number` is told that another has published.
+    pub(crate) fn lost(&self, number: u64) -> Result<BatchError> {
         let winner = self.manifest(number)?.map_or_else(|| "another writer".to_owned(), |m| m.writer.to_string());
         Ok(BatchError::LostRace { number, winner })
     }

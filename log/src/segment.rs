@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::file_system::read_fully;
 use crate::files::{Disk, OpenFile};
@@ -105,48 +105,68 @@ impl Segment {
         LogError::damaged(&self.path, at, reason)
     }
 
-    /// Reads whole batches, from the one that holds `from` to the one before `to` at most, until `bytes_max` bytes of file
-    /// have been read, but at least one. All records below `to` must be durable.
+    /// Reads whole batches, from the one that holds `from` to the one before `to` at most, until about `bytes_max` bytes of file
+    /// have been read (less than twice that), but at least one. All records below `to` must be durable.
     pub fn read(&self, from: Offset, to: Offset, bytes_max: usize) -> Result<Found> {
         let file_bytes = self.file_bytes()?;
         let mut place = self.find(from, file_bytes)?;
-        let mut want = (bytes_max as u64).max(READ_BYTES_MIN);
-        let mut batches = Vec::new();
+        let want = (bytes_max as u64).max(READ_BYTES_MIN);
         loop {
             if place.at >= file_bytes {
                 return Ok(Found::EndsAt(place.offset));
             }
-            let buffer = self.load(place.at, want.min(file_bytes - place.at))?;
-            let mut used = 0;
-            while place.offset < to && used < buffer.len() {
-                if used > 0 && buffer.len() - used < BATCH_HEADER_BYTES {
-                    break;
-                }
-                let header = self.header(&buffer[used..], place)?;
-                let end = used + header.bytes as usize;
-                if end > buffer.len() {
-                    want = self.check_inside(&header, place, file_bytes)?;
-                    break;
-                }
-                if header.end_offset() > from {
-                    let mut body = buffer.slice(used + BATCH_HEADER_BYTES..end);
-                    header.check_body(&body).map_err(|reason| self.damaged(place.at, reason))?;
-                    body.advance(header.attribution_bytes as usize);
-                    batches.push(Batch {
-                        base_offset: header.base_offset,
-                        append_time_micros: header.append_time_micros,
-                        record_count: header.record_count,
-                        body,
-                    });
-                }
-                used = end;
-                place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+            let (found, next) = self.read_at(place, from, to, want, file_bytes)?;
+            if !found.is_empty() {
+                self.index().remember(next);
+                return Ok(Found::Batches(found));
             }
-            if !batches.is_empty() {
-                self.index().remember(place);
-                return Ok(Found::Batches(batches));
-            }
+            place = next;
         }
+    }
+
+    /// Reads about `want` bytes of file: the batches that begin there, without those that end at or below `from`. Returns the place
+    /// after them, too.
+    fn read_at(
+        &self,
+        begin: Place,
+        from: Offset,
+        to: Offset,
+        want: u64,
+        file_bytes: u64,
+    ) -> Result<(Vec<Batch>, Place)> {
+        let mut buffer = Vec::new();
+        self.load_up_to(&mut buffer, begin.at, want.min(file_bytes - begin.at))?;
+        let (mut place, mut headers) = (begin, Vec::new());
+        loop {
+            let used = (place.at - begin.at) as usize;
+            if place.offset >= to || used as u64 >= want || (used > 0 && buffer.len() - used < BATCH_HEADER_BYTES) {
+                break;
+            }
+            let header = self.header(&buffer[used..], place)?;
+            let end = used + self.check_inside(&header, place, file_bytes)? as usize;
+            if end > buffer.len() {
+                if used > 0 && end as u64 > 2 * want {
+                    break;
+                }
+                // What has been read of it is not read again.
+                self.load_up_to(&mut buffer, begin.at, end as u64)?;
+            }
+            let body = buffer.get(used + BATCH_HEADER_BYTES..end);
+            let body = body.ok_or_else(|| self.damaged(place.at, "the file was cut while it was read"))?;
+            if header.end_offset() > from {
+                header.check_body(body).map_err(|reason| self.damaged(place.at, reason))?;
+                headers.push((header, used));
+            }
+            place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+        }
+        let buffer = Bytes::from(buffer);
+        let batch = |(header, at): (BatchHeader, usize)| Batch {
+            base_offset: header.base_offset,
+            append_time_micros: header.append_time_micros,
+            record_count: header.record_count,
+            body: buffer.slice(at + BATCH_HEADER_BYTES + header.attribution_bytes as usize..at + header.bytes as usize),
+        };
+        Ok((headers.into_iter().map(batch).collect(), place))
     }
 
     /// Where to begin looking for `offset`. Extends the index up to it if need be.
@@ -236,13 +256,22 @@ impl Segment {
     }
 
     fn load(&self, at: u64, bytes: u64) -> Result<Bytes> {
-        let mut buffer = vec![0; bytes as usize];
-        let filled = read_fully(&*self.file, &mut buffer, at).map_err(LogError::io("read", &self.path))?;
-        buffer.truncate(filled);
-        if filled == 0 {
+        let mut buffer = Vec::new();
+        self.load_up_to(&mut buffer, at, bytes)?;
+        Ok(buffer.into())
+    }
+
+    /// Fills a buffer, which begins at byte `at` of the file, up to `bytes` bytes. If the file has become shorter, to its end.
+    fn load_up_to(&self, buffer: &mut Vec<u8>, at: u64, bytes: u64) -> Result<()> {
+        let there = buffer.len();
+        buffer.resize(bytes as usize, 0);
+        let filled = read_fully(&*self.file, &mut buffer[there..], at + there as u64)
+            .map_err(LogError::io("read", &self.path))?;
+        buffer.truncate(there + filled);
+        if buffer.is_empty() {
             return Err(self.damaged(at, "the file was cut while it was read"));
         }
-        Ok(buffer.into())
+        Ok(())
     }
 
     /// The header at `place`, which must be good and continue the offsets.

@@ -21,6 +21,7 @@ mod columns;
 mod partition;
 mod plain;
 mod record;
+mod special;
 #[cfg(test)]
 mod tests;
 mod value;

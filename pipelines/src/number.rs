@@ -63,6 +63,47 @@ fn parse_short_decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<i64> {
     fits.then_some(if digits.len() < bytes.len() { -value } else { value })
 }
 
+/// Reads the JSON number, of up to 18 digits in all and without exponent, that `bytes` begins with, if it fits its type. Returns it and
+/// its length in bytes. `None` for all others, and for what is none.
+#[inline(never)]
+pub(crate) fn short_decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<(i64, usize)> {
+    let negative = usize::from(bytes.first() == Some(&b'-'));
+    let (value, whole) = some_digits(0, bytes.get(negative..)?);
+    if whole == 0 || (whole > 1 && bytes[negative] == b'0') {
+        return None;
+    }
+    let (mut value, mut fraction, mut at) = (value, 0, negative + whole);
+    if bytes.get(at) == Some(&b'.') {
+        (value, fraction) = some_digits(value, &bytes[at + 1..]);
+        at += 1 + fraction;
+        if fraction == 0 {
+            return None;
+        }
+    }
+    let scale = usize::from(scale);
+    if fraction > scale || whole + scale > 18 || matches!(bytes.get(at), Some(b'e' | b'E')) {
+        return None;
+    }
+    value *= POWERS[scale - fraction] as i64;
+    let fits = value < POWERS[usize::from(precision).min(18)] as i64;
+    fits.then_some((if negative == 1 { -value } else { value }, at))
+}
+
+/// Appends the digits that `bytes` begins with to `value`, and counts them. (More than 18 overflow.)
+#[inline(always)]
+fn some_digits(mut value: i64, bytes: &[u8]) -> (i64, usize) {
+    let mut count = 0;
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+        count += 1;
+    }
+    (value, count)
+}
+
 fn parse_any_decimal(bytes: &[u8], precision: u8, scale: u8, round: bool) -> Result<i128, DecimalError> {
     let (negative, mut at) = match bytes.first() {
         Some(b'-') => (true, 1),
@@ -299,6 +340,15 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn short_decimals_are_read_as_any_are(text in "-?[0-9]{0,9}(\\.[0-9]{0,6})?[e,}]?", precision in 1u8..=38, scale in 0u8..=12) {
+            if let Some((value, length)) = short_decimal(text.as_bytes(), precision, scale.min(precision)) {
+                prop_assert_eq!(parse_decimal(&text[..length], precision, scale.min(precision), false), Ok(i128::from(value)));
+                prop_assert!(serde_json::from_str::<serde_json::Number>(&text[..length]).is_ok(), "{}", text);
+                prop_assert!(matches!(text.as_bytes().get(length), None | Some(b',' | b'}')), "{}", text);
+            }
+        }
 
         #[test]
         fn decimals_read_back(value in -(POWERS[38] - 1)..POWERS[38], scale in 0u8..=38, small in any::<i32>(), to in 0u8..=38) {

@@ -109,7 +109,85 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
 /// and PostgreSQL.
 #[inline]
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
+    match usual_timestamp(text.as_bytes()) {
+        Some((micros, bytes)) if bytes == text.len() => Some(micros),
+        _ => parse_any_timestamp(text.as_bytes()),
+    }
+}
+
+/// Reads the `YYYY-MM-DDTHH:MM:SS[.digits]Z`, with up to six digits, that `bytes` begins with. Returns it in microseconds and its length in
+/// bytes. `None` for all others, and for what is none.
+#[inline(never)]
+pub(crate) fn usual_timestamp(bytes: &[u8]) -> Option<(i64, usize)> {
+    // All sixteen characters to the minute at once: less the template, a digit is its value and the rest is zero; with the
+    // headroom added, a byte of anything else has its highest bit set.
+    const TEMPLATE: u128 = u128::from_le_bytes(*b"0000-00-00T00:00");
+    const HEADROOM: u128 = u128::from_le_bytes(*b"vvvv\x7fvv\x7fvv\x7fvv\x7fvv");
+    const HIGH: u128 = u128::from_le_bytes([0x80; 16]);
+    let (head, rest) = bytes.split_first_chunk()?;
+    let digits = u128::from_le_bytes(*head) ^ TEMPLATE;
+    if (digits | digits.wrapping_add(HEADROOM)) & HIGH != 0 {
+        return None;
+    }
+    // In each byte: it times ten, plus the next one.
+    let pairs = |digits: u64| digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let (low, high) = (pairs(digits as u64), pairs((digits >> 64) as u64));
+    let pair = |pairs: u64, at: u32| (pairs >> (8 * at)) as u8;
+    let (year, month, day) = (u32::from(pair(low, 0)) * 100 + u32::from(pair(low, 2)), pair(low, 5), pair(high, 0));
+    let (hour, minute) = (pair(high, 3), pair(high, 6));
+    let [b':', tens @ b'0'..=b'5', ones @ b'0'..=b'9', rest @ ..] = rest else { return None };
+    let second = (tens - b'0') * 10 + ones - b'0';
+    let (micros, fraction_bytes) = usual_fraction(rest)?;
+    let (month, day) = (u32::from(month), u32::from(day));
+    if year < 1
+        || !(1..=12).contains(&month)
+        || day < 1
+        || i64::from(day) > days_in_month(i64::from(year), i64::from(month))
+        || hour > 23
+        || minute > 59
+    {
+        return None;
+    }
+    let of_day = u32::from(hour) * 3600 + u32::from(minute) * 60 + u32::from(second);
+    let seconds = i64::from(days_of_usual_year(year, month, day)) * (DAY / SECOND) + i64::from(of_day);
+    Some((seconds * SECOND + i64::from(micros), 16 + 3 + fraction_bytes))
+}
+
+/// Reads the `[.digits]Z`, with up to six digits, that `bytes` begins with. Returns microseconds and its length in bytes.
+#[inline(always)]
+fn usual_fraction(bytes: &[u8]) -> Option<(u32, usize)> {
+    // The same as above, for six digits at once.
+    const TEMPLATE: u64 = u64::from_le_bytes(*b".000000Z");
+    const HEADROOM: u64 = u64::from_le_bytes(*b"\x7fvvvvvv\x7f");
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let digits = bytes.first_chunk().map_or(u64::MAX, |chunk| u64::from_le_bytes(*chunk) ^ TEMPLATE);
+    if (digits | digits.wrapping_add(HEADROOM)) & HIGH == 0 {
+        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+        let pair = |at: u32| u32::from((pairs >> (8 * at)) as u8);
+        return Some((pair(1) * 10_000 + pair(3) * 100 + pair(5), 8));
+    }
+    match bytes {
+        [b'Z', ..] => Some((0, 1)),
+        [b'.', fraction @ ..] => {
+            let count = fraction.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+            let micros = fraction[..count].iter().fold(0, |micros, digit| micros * 10 + u32::from(digit - b'0'));
+            let micros = micros * [0, 100_000, 10_000, 1_000, 100, 10, 1][count];
+            (count > 0 && fraction.get(count) == Some(&b'Z')).then_some((micros, count + 2))
+        }
+        _ => None,
+    }
+}
+
+/// [`days_from_civil`] for the years 1 to 9999, after C. Neri and L. Schneider, Euclidean affine functions and their application to
+/// calendar algorithms (2022).
+#[inline(always)]
+fn days_of_usual_year(year: u32, month: u32, day: u32) -> i32 {
+    let (year, month) = if month <= 2 { (year - 1, month + 12) } else { (year, month) };
+    let century = year / 100;
+    (1461 * year / 4 - century + century / 4 + (979 * month - 2919) / 32 + day) as i32 - 719_469
+}
+
+fn parse_any_timestamp(bytes: &[u8]) -> Option<i64> {
     let days = parse_date(bytes.get(..10)?)?;
     let rest = &bytes[10..];
     if rest.is_empty() {
@@ -321,6 +399,28 @@ mod tests {
         #[test]
         fn texts_read_back(micros in MIN_TIMESTAMP..=MAX_TIMESTAMP) {
             prop_assert_eq!(parse_timestamp(&shown(micros)), Some(micros));
+        }
+
+        #[test]
+        fn the_usual_form_is_read_as_any_form_is(
+            micros in MIN_TIMESTAMP..=MAX_TIMESTAMP,
+            digits in 0usize..=6,
+            change in prop::option::of((0usize..27, any::<u8>())),
+        ) {
+            let mut text = format!("{}.{:06}", shown(micros - micros.rem_euclid(SECOND)).trim_end_matches('Z'), micros.rem_euclid(SECOND));
+            text.truncate(if digits == 0 { 19 } else { 20 + digits });
+            let mut bytes = [text.as_bytes(), b"Z"].concat();
+            if let Some((at, byte)) = change
+                && let Some(changed) = bytes.get_mut(at)
+            {
+                *changed = byte;
+            }
+            if let Some((read, length)) = usual_timestamp(&[&bytes, &b"\",\"0000000000"[..]].concat()) {
+                prop_assert_eq!(length, bytes.len());
+                prop_assert_eq!(parse_any_timestamp(&bytes), Some(read));
+            } else {
+                prop_assert!(change.is_some() || parse_any_timestamp(&bytes).is_none());
+            }
         }
 
         #[test]

@@ -162,6 +162,11 @@ const DIFFERENCES: &[Difference] = &[
         ("TIMESTAMP '9999-12-31' + INTERVAL '1 day'", Some("10000-01-01 00:00:00")),
     ),
     difference(
+        "`DATE_DIFF` counts the Mondays between, as it counts the boundaries of every unit; DuckDB counts weeks in sevens of days",
+        ("DATE_DIFF('week', TIMESTAMP '2023-12-31', TIMESTAMP '2024-01-01')", Some("1")),
+        ("date_diff('week', TIMESTAMP '2023-12-31', TIMESTAMP '2024-01-01')", Some("0")),
+    ),
+    difference(
         "the epoch is in whole seconds",
         ("EXTRACT(EPOCH FROM TIMESTAMP '1969-12-31 23:59:59.5')", Some("-1")),
         ("EXTRACT(EPOCH FROM TIMESTAMP '1969-12-31 23:59:59.5')", Some("-0.5")),

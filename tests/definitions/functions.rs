@@ -219,7 +219,10 @@ fn times(c: &mut Catalog) {
             c.add("DATE_TRUNC zone", Timestamp, &[Timestamp], &ours, &theirs, WithoutValue);
         }
         let plural = format!("DATE_DIFF('{unit}s', «0», «1»)");
-        let theirs = format!("date_diff('{unit}', «0», «1»)");
+        let theirs = match *unit {
+            "week" => "date_diff('day', date_trunc('week', «0»), date_trunc('week', «1»)) // 7".to_owned(),
+            other => format!("date_diff('{other}', «0», «1»)"),
+        };
         c.add("DATE_DIFF", BigInt, &[Timestamp, Timestamp], &plural, &theirs, Never);
     }
     for field in FIELDS {

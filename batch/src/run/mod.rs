@@ -49,17 +49,25 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     let epoch = asked_epoch(run)?;
     let previous = run.store.latest_manifest()?;
     let epoch = cut(epoch, previous.as_ref(), run.options.cut)?;
-    let damaged = damaged(run, previous.as_ref())?;
-    let mut plan = Plan::new(run, previous.as_ref(), &epoch.position, &damaged)?;
+    let number = previous.as_ref().map_or(1, |previous| previous.number + 1);
+    let mut report =
+        made_from(run, previous.as_ref(), number, &epoch).map_err(|error| overtaken(run.store, number, error))?;
+    report.total = begun.elapsed();
+    tracing::info!(number, published = report.published.is_some(), records = report.records, "batch run ends");
+    Ok(report)
+}
+
+/// Makes the manifest `number` from the one before it, up to an epoch.
+fn made_from(run: &BatchRun<'_>, previous: Option<&Manifest>, number: u64, epoch: &Epoch) -> Result<Report> {
+    let damaged = damaged(run, previous)?;
+    let mut plan = Plan::new(run, previous, &epoch.position, &damaged)?;
     let mut report = Report { epoch: epoch.number, cut: epoch.position.clone(), ..Report::default() };
     if previous.is_some() && plan.is_idle() {
-        report.total = begun.elapsed();
         return Ok(report);
     }
-    let number = previous.as_ref().map_or(1, |previous| previous.number + 1);
     tracing::info!(number, epoch = epoch.number, items = plan.items.len(), views = plan.jobs.len(), "batch run begins");
     let attempt = Attempt { store: run.store, number, run };
-    let built = attempt.build(&mut plan, previous.as_ref(), &epoch, &mut report);
+    let built = attempt.build(&mut plan, previous, epoch, &mut report);
     let manifest = match built {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -84,9 +92,17 @@ pub(crate) fn run(run: &BatchRun<'_>) -> Result<Report> {
     } else {
         attempt.clean();
     }
-    report.total = begun.elapsed();
-    tracing::info!(number, published = report.published.is_some(), records = report.records, "batch run ends");
     Ok(report)
+}
+
+/// What is missing or unreadable of a manifest that is no longer the newest was collected, or does not matter any more: the run has
+/// lost, and nothing is damaged.
+fn overtaken(store: &Store, number: u64, error: BatchError) -> BatchError {
+    let of_base = matches!(error, BatchError::Gone { .. } | BatchError::Damaged { .. });
+    match of_base && matches!(store.latest_manifest_above(number - 1), Ok(Some(_))) {
+        true => store.lost(number).unwrap_or(error),
+        false => error,
+    }
 }
 
 /// The epoch that was asked for, if it is kept.

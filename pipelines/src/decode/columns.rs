@@ -52,8 +52,9 @@ impl<'s> Columns<'s> {
         for (index, builder) in &mut self.builders {
             let slot = &row.slots[*index];
             match (builder, slot) {
-                (Builder::Text(b), Slot::Text(text)) => b.push_value(*text),
-                (Builder::Text(b), slot @ Slot::Unescaped { .. }) => b.push_value(slot.text(&row.unescaped)),
+                (Builder::Text(b), Slot::Text(_) | Slot::Plain { .. } | Slot::Unescaped { .. }) => {
+                    b.push_value(row.text(slot))
+                }
                 (Builder::Text(b), _) => b.push_null(),
                 (Builder::BigInt(b), Slot::Integer(v)) => b.push_value(*v),
                 (Builder::BigInt(b), _) => Build::push(b, None),

@@ -32,7 +32,7 @@ pub(super) fn key(reader: &Reader, payload: &[u8]) -> Option<String> {
         (Slot::Double(value), _) => write_double(&mut text, *value),
         (Slot::Decimal(value), DataType::Decimal { scale, .. }) => write_decimal(&mut text, *value, scale),
         (Slot::Decimal(_), _) => return None,
-        (slot @ (Slot::Text(_) | Slot::Unescaped { .. }), _) => text.push_str(slot.text(&row.unescaped)),
+        (slot @ (Slot::Text(_) | Slot::Plain { .. } | Slot::Unescaped { .. }), _) => text.push_str(row.text(slot)),
     }
     Some(text)
 }

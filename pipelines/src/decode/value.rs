@@ -23,19 +23,10 @@ pub(super) enum Slot<'a> {
     Decimal(i128),
     /// Text as it stands in the payload.
     Text(&'a str),
+    /// The same, as its place in the row's `text`.
+    Plain { start: usize, end: usize },
     /// Text that had escapes, as bytes of the row's `unescaped`.
     Unescaped { start: usize, end: usize },
-}
-
-impl<'a> Slot<'a> {
-    /// The text of a text slot.
-    pub(super) fn text<'s>(&'s self, unescaped: &'s str) -> &'s str {
-        match self {
-            Slot::Text(text) => text,
-            Slot::Unescaped { start, end } => unescaped.get(*start..*end).unwrap_or(""),
-            _ => "",
-        }
-    }
 }
 
 /// Why a value is refused.
@@ -107,8 +98,10 @@ pub(super) fn read_value<'a>(data_type: DataType, raw: &'a str, unescaped: &mut 
         (DataType::Json, _) => Ok(Slot::Text(raw)),
         (_, b'"') => match text(raw, unescaped)? {
             Slot::Text(inner) => read_string(data_type, inner, raw),
-            slot if data_type == DataType::Text => Ok(slot),
-            slot => read_escaped(data_type, slot.text(unescaped)),
+            Slot::Unescaped { start, end } if data_type != DataType::Text => {
+                read_escaped(data_type, unescaped.get(start..end).unwrap_or(""))
+            }
+            slot => Ok(slot),
         },
         (_, b'-' | b'0'..=b'9') => read_number(data_type, raw),
         (DataType::Boolean, b't') => Ok(Slot::Boolean(true)),

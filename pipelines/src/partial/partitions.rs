@@ -30,12 +30,11 @@ enum Partition {
 /// The number of the bucket that an instant lies in: days since 1970, or months or years of the common era.
 fn bucket_of(bucket: TimeBucket, micros: i64) -> i64 {
     let days = micros.div_euclid(DAY);
-    let (year, month, _) = civil_from_days(days);
-    match bucket {
-        TimeBucket::Day => days,
-        TimeBucket::Month => year * 12 + month - 1,
-        TimeBucket::Year => year,
-    }
+    let (year, month, _) = match bucket {
+        TimeBucket::Day => return days,
+        TimeBucket::Month | TimeBucket::Year => civil_from_days(days),
+    };
+    if bucket == TimeBucket::Year { year } else { year * 12 + month - 1 }
 }
 
 fn name_of(partition: Partition, partitioning: Partitioning) -> String {
@@ -83,7 +82,13 @@ impl CoreKernel {
     /// Divides partials by the name of the view's partition. The parts have no counts and rejected records, which belong to no
     /// group: take them before.
     pub fn split(&self, partials: Partials) -> Result<BTreeMap<String, Partials>, PipelineError> {
-        let parts = self.rows_by_partition(&partials)?;
+        let mut parts = self.rows_by_partition(&partials)?;
+        if parts.len() == 1
+            && let Some((name, _)) = parts.pop_first()
+        {
+            let whole = Partials { counts: ViewCounts::default(), rejected: Vec::new(), ..partials };
+            return Ok(BTreeMap::from([(name, whole)]));
+        }
         Ok(parts.into_iter().map(|(name, rows)| (name, partials.rows(&rows))).collect())
     }
 
@@ -91,15 +96,27 @@ impl CoreKernel {
     /// the memory of the parts. [`Partials::rows`] takes one.
     pub fn rows_by_partition(&self, partials: &Partials) -> Result<BTreeMap<String, PartitionRows>, PipelineError> {
         let partitioning = self.core().partitioning;
-        let mut parts: BTreeMap<Partition, Vec<Vec<u32>>> = BTreeMap::new();
+        let mut numbers: BTreeMap<Partition, usize> = BTreeMap::new();
+        let mut parts: Vec<Vec<Vec<u32>>> = Vec::new();
         for (number, table) in partials.tables.iter().enumerate() {
+            // Neighbours are often of one partition.
+            let mut last = None;
             for (row, key) in table.keys.iter().enumerate() {
                 let partition = self.partition_of(key)?;
-                let rows = parts.entry(partition).or_insert_with(|| vec![Vec::new(); partials.tables.len()]);
-                rows[number].push(row as u32);
+                let part = match last {
+                    Some((of, part)) if of == partition => part,
+                    _ => *numbers.entry(partition).or_insert_with(|| {
+                        parts.push(vec![Vec::new(); partials.tables.len()]);
+                        parts.len() - 1
+                    }),
+                };
+                last = Some((partition, part));
+                parts[part][number].push(row as u32);
             }
         }
-        let named = parts.into_iter().map(|(partition, rows)| (name_of(partition, partitioning), PartitionRows(rows)));
+        let named = numbers.into_iter().map(|(partition, part)| {
+            (name_of(partition, partitioning), PartitionRows(std::mem::take(&mut parts[part])))
+        });
         Ok(named.collect())
     }
 

@@ -13,7 +13,11 @@ use crate::{
     columns::{self, TypedColumn},
     error::PipelineError,
     key::{EncodedKeys, decode_keys, encode_typed},
-    partial::{CoreKernel, Partials, reduction::Plan, table::Table},
+    partial::{
+        CoreKernel, Partials,
+        reduction::Plan,
+        table::{Table, WORTH_THREADS},
+    },
     source::ViewCounts,
     types::{DataType, Field, Schema},
 };
@@ -83,8 +87,21 @@ impl CoreKernel {
         let layout = self.tables().into_iter().nth(table).ok_or_else(|| no_table(table))?;
         let fields: Vec<_> =
             layout.schema.fields[..layout.key_columns].iter().map(|f| (f.name.as_str(), f.data_type)).collect();
-        let mut columns = decode_keys(&rows.keys, &fields)?;
-        let mut states = Vec::new();
+        let keys = || decode_keys(&rows.keys, &fields);
+        let values = || self.stored_values(rows, partials);
+        let (keys, values) = match rows.keys.len() < WORTH_THREADS {
+            true => (keys(), values()),
+            false => rayon::join(keys, values),
+        };
+        let (mut columns, (finished, states)) = (keys?, values?);
+        columns.extend(finished);
+        columns.extend(states);
+        Ok(DataFrame::new(rows.keys.len(), columns)?)
+    }
+
+    /// The aggregates' columns of the groups: finished values, and states where those do not say it all.
+    fn stored_values(&self, rows: &Table, partials: &Partials) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
+        let (mut columns, mut states) = (Vec::new(), Vec::new());
         for (call, state) in self.inner.plan.calls.iter().zip(&rows.states) {
             if let Some(distinct) = call.distinct {
                 let counts = Plan::distinct_counts(&rows.keys, &partials.tables[distinct].keys);
@@ -95,8 +112,7 @@ impl CoreKernel {
             columns.push(finished);
             states.extend(state.map(|s| s.with_name(format!("{STATE_PREFIX}{}", call.name).into())));
         }
-        columns.extend(states);
-        Ok(DataFrame::new(rows.keys.len(), columns)?)
+        Ok((columns, states))
     }
 
     /// Reads back what [`CoreKernel::to_frame`] gave for each table (in chunks or not); rejected records are not in it. Fails if a

@@ -2,7 +2,12 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
+use rayon::prelude::*;
+
 use crate::{aggregate::Accumulator, key::EncodedKeys};
+
+/// From so many rows on, the columns of a table are worked on by several threads.
+pub(crate) const WORTH_THREADS: usize = 16_384;
 
 /// Rows sorted by key, each key once. Table 0 has the groups and their states; each further one has the (group, value) rows of a
 /// `COUNT(DISTINCT)`, without states.
@@ -40,16 +45,16 @@ impl Table {
         }
         let keys: Vec<&EncodedKeys> = inputs.iter().map(|table| &table.keys).collect();
         let (keys, places) = merge_keys(&keys);
-        let states = prototypes
-            .iter()
-            .enumerate()
-            .map(|(i, prototype)| {
-                let mut state = prototype.clone();
-                state.resize(keys.len());
-                inputs.iter().zip(&places).for_each(|(input, pairs)| state.merge_from(&*input.states[i], pairs));
-                state
-            })
-            .collect();
+        let merge = |(i, prototype): (usize, &Box<dyn Accumulator>)| {
+            let mut state = prototype.clone();
+            state.resize(keys.len());
+            inputs.iter().zip(&places).for_each(|(input, pairs)| state.merge_from(&*input.states[i], pairs));
+            state
+        };
+        let states = match keys.len() < WORTH_THREADS {
+            true => prototypes.iter().enumerate().map(merge).collect(),
+            false => prototypes.par_iter().enumerate().map(merge).collect(),
+        };
         Table { keys, states }
     }
 

@@ -1,7 +1,7 @@
 //! Manifests: races, definitions that change, what is kept, what is collected.
 
 use super::*;
-use crate::{BatchError, Retention, ViewBuild};
+use crate::{BatchError, Progress, Retention, ViewBuild};
 
 #[test]
 fn nothing_new_publishes_nothing() {
@@ -205,4 +205,39 @@ fn a_writer_that_slept_through_several_numbers_does_not_publish() {
     (ghost.number, ghost.writer) = (2, project.writer());
     assert!(matches!(project.store.publish(&ghost), Err(BatchError::LostRace { number: 2, .. })));
     assert_eq!(project.store.manifest_numbers().unwrap(), [4]);
+}
+
+/// Lets others publish and collect as soon as a run has begun to read.
+struct Overtaking(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Progress for Overtaking {
+    fn records_planned(&self, _: u64) {
+        if let Some(others) = self.0.lock().unwrap().take() {
+            others();
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_base_was_collected_meanwhile_has_lost_and_finds_no_damage() {
+    let project = Arc::new(Project::new());
+    project.append(&events(50, 1));
+    project.run().unwrap();
+    project.append(&events(50, 1));
+    project.epoch().unwrap();
+    let others = {
+        let project = project.clone();
+        move || {
+            project.run_with(&project.options()).unwrap();
+            project.append(&events(50, 1));
+            project.run().unwrap();
+            let keep = Retention { manifests: 1, minutes: 0 };
+            project.store.collect_garbage(keep, project.clock.now_micros()).unwrap();
+        }
+    };
+    let progress = Arc::new(Overtaking(std::sync::Mutex::new(Some(Box::new(others)))));
+    let options = BatchOptions { progress, ..project.options() };
+    let outcome = project.run_with(&options);
+    assert!(matches!(outcome, Err(BatchError::LostRace { number: 2, .. })), "{outcome:?}");
+    assert_eq!(project.answer(), project.at_once());
 }

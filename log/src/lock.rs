@@ -97,11 +97,14 @@ fn lock_exclusively(disk: &Disk, dir: &Path, path: &Path, file: &OpenFile) -> Re
         if file.try_lock(false).map_err(LogError::io("lock", path))? {
             return Ok(());
         }
-        // Someone looking who holds the lock takes it shared for an instant: that is no reason to give up.
-        if !file.try_lock(true).map_err(LogError::io("lock", path))? {
+        // Someone looking who holds the lock takes it shared for an instant: that is no reason to give up. Nor is a lock that
+        // nobody says to hold: its holder is about to say so, or has given it up while it starts another process, which
+        // has the file open until it runs a program of its own.
+        if file.try_lock(true).map_err(LogError::io("lock", path))? {
+            file.unlock().map_err(LogError::io("unlock", path))?;
+        } else if read_holder(disk, path).is_some_and(|holder| disk.is_running(holder.pid)) {
             return Err(locked());
         }
-        file.unlock().map_err(LogError::io("unlock", path))?;
         std::thread::yield_now();
     }
     Err(locked())
@@ -139,6 +142,27 @@ mod tests {
         fs::write(lock_path(dir.path()), br#"{"pid":1,"socket":null}"#).unwrap();
         assert_eq!(lock_holder(dir.path()).unwrap(), None);
         take(dir.path(), None).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_a_starting_process_has_inherited_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..300 {
+            let lock = take(dir.path(), None).unwrap();
+            // As a process has it between its start and its own program.
+            let inherited = lock.file.clone();
+            drop(lock);
+            let begin = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    std::thread::yield_now();
+                    drop(inherited);
+                });
+                begin.wait();
+                take(dir.path(), None).unwrap();
+            });
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ impl Store {
             self.manifest_numbers()?.into_iter().filter(over).map(|number| numbered(MANIFESTS, number)).collect();
         collected.manifests = gone.len() as u64;
         self.delete(gone)?;
+        // After a power failure no manifest may be back whose files are gone.
+        self.sync_names(MANIFESTS)?;
 
         let live: BTreeSet<&str> = manifests
             .iter()

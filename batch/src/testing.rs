@@ -1,5 +1,7 @@
 //! Object stores that count, fail and lose responses, for tests.
 
+pub(crate) mod directory;
+
 use std::{
     fmt,
     ops::Range,

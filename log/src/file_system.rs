@@ -51,6 +51,9 @@ pub trait FileSystem: Debug + Send + Sync {
     /// Gives a file another name in the same directory, in one step; a file that has the name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file one more name in the same directory, in one step; [`io::ErrorKind::AlreadyExists`] if a file has it.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file. Those who have it open keep it.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -200,6 +203,10 @@ impl FileSystem for OperatingSystem {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -38,7 +38,7 @@ use crate::{
     manifest::{Manifest, Previous, SourceState, ViewState},
     store::{
         Store,
-        layout::{ARCHIVE, DATA, attempt, segment},
+        layout::{ARCHIVE, DATA, EPOCHS, attempt, segment},
     },
 };
 
@@ -108,7 +108,13 @@ fn overtaken(store: &Store, number: u64, error: BatchError) -> BatchError {
 /// The epoch that was asked for, if it is kept.
 fn asked_epoch(run: &BatchRun<'_>) -> Result<Option<Epoch>> {
     match run.options.cut {
-        Some(number) => run.store.epoch(number),
+        Some(number) => {
+            let epoch = run.store.epoch(number)?;
+            if epoch.is_some() {
+                run.store.settle(EPOCHS, number)?;
+            }
+            Ok(epoch)
+        }
         None => run.store.latest_epoch()?.ok_or(BatchError::NoEpoch).map(Some),
     }
 }

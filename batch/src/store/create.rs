@@ -5,6 +5,8 @@
 //! after the object was made, or before it is made by a request that is still under way. So after any answer but success the
 //! object is read back, and its bytes, which hold the writer's id, decide.
 
+use std::io;
+
 use bytes::Bytes;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 use serde::Serialize;
@@ -67,6 +69,9 @@ impl Store {
 
     /// One request. The outer error is of this process, the inner one the store's.
     fn put_if_absent(&self, path: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
+        if let Some(local) = self.local() {
+            return Ok(local.create(path, &bytes).map_err(|source| of_file_system(path, source)));
+        }
         let (location, payload) = (location_of(path), PutPayload::from(bytes));
         let options = PutOptions::from(PutMode::Create);
         self.wait(|objects| async move { objects.put_opts(&location, payload, options).await.map(|_| ()) })
@@ -85,5 +90,15 @@ impl Store {
             Err(BatchError::Gone { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The error as a store would tell of it.
+fn of_file_system(path: &str, source: io::Error) -> object_store::Error {
+    match source.kind() {
+        io::ErrorKind::AlreadyExists => {
+            object_store::Error::AlreadyExists { path: path.to_owned(), source: Box::new(source) }
+        }
+        _ => object_store::Error::Generic { store: "directory", source: Box::new(source) },
     }
 }

@@ -8,6 +8,7 @@ mod discreet;
 pub(crate) mod failure;
 mod io;
 pub(crate) mod layout;
+mod local;
 pub(crate) mod numbered;
 pub(crate) mod options;
 pub(crate) mod sealed;
@@ -17,7 +18,7 @@ mod upload;
 use std::{
     fmt,
     ops::Range,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -25,10 +26,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
 use serde::de::DeserializeOwned;
+use watershed_log::OperatingSystem;
 
 pub(crate) use self::create::Created;
 pub use self::{discreet::Secrets, layout::WriterId, options::StoreOptions};
-use self::{io::IoThreads, options::without_password};
+use self::{io::IoThreads, local::LocalDirectory, options::without_password};
 use crate::{
     error::{BatchError, Result},
     table::tails::Tails,
@@ -42,7 +44,7 @@ pub struct Store {
 
 struct Inner {
     objects: Arc<dyn ObjectStore>,
-    directory: Option<PathBuf>,
+    local: Option<LocalDirectory>,
     url: String,
     io: IoThreads,
     tails: Tails,
@@ -60,7 +62,8 @@ impl Store {
     /// Opens a store; a local directory is created.
     pub fn open(options: &StoreOptions) -> Result<Store> {
         let opened = options.open()?;
-        Store::new(opened.objects, opened.directory, without_password(&options.url))
+        let local = opened.directory.map(|root| LocalDirectory::new(Arc::new(OperatingSystem), root));
+        Store::new(opened.objects, local, without_password(&options.url))
     }
 
     /// A store on any implementation of `ObjectStore`: other clouds, wrappers, tests.
@@ -69,10 +72,21 @@ impl Store {
         Store::new(objects, None, url)
     }
 
-    fn new(objects: Arc<dyn ObjectStore>, directory: Option<PathBuf>, url: String) -> Result<Store> {
+    /// A store whose objects are the files below `root`: `objects` reads, overwrites and deletes them.
+    #[cfg(test)]
+    pub(crate) fn in_directory(
+        objects: Arc<dyn ObjectStore>,
+        files: Arc<dyn watershed_log::FileSystem>,
+        root: std::path::PathBuf,
+    ) -> Result<Store> {
+        let url = root.display().to_string();
+        Store::new(objects, Some(LocalDirectory::new(files, root)), url)
+    }
+
+    fn new(objects: Arc<dyn ObjectStore>, local: Option<LocalDirectory>, url: String) -> Result<Store> {
         let inner = Inner {
             objects,
-            directory,
+            local,
             url,
             io: IoThreads::start()?,
             tails: Tails::default(),
@@ -87,8 +101,12 @@ impl Store {
     }
 
     /// The directory of a local store.
-    pub fn directory(&self) -> Option<&std::path::Path> {
-        self.inner.directory.as_deref()
+    pub fn directory(&self) -> Option<&Path> {
+        self.local().map(LocalDirectory::root)
+    }
+
+    fn local(&self) -> Option<&LocalDirectory> {
+        self.inner.local.as_ref()
     }
 
     pub(crate) fn newest_cut(&self) -> &Mutex<(u64, u64)> {
@@ -139,22 +157,20 @@ impl Store {
         read.map_err(BatchError::store("read", path))
     }
 
-    /// Makes a written object durable. Object stores acknowledge what is durable; on a local disk the file and the
+    /// Makes a written object durable. Object stores acknowledge what is durable; of a local directory, the file and the
     /// directories above it are synced.
     fn sync(&self, path: &str) -> Result<()> {
-        let Some(directory) = &self.inner.directory else { return Ok(()) };
-        let file = directory.join(path);
-        let sync = |path: &std::path::Path| {
-            std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(BatchError::io("sync", path))
-        };
-        sync(&file)?;
-        for above in file.ancestors().skip(1) {
-            sync(above)?;
-            if above == directory {
-                break;
-            }
-        }
-        Ok(())
+        self.local().map_or(Ok(()), |local| local.sync(path))
+    }
+
+    /// Makes a numbered object durable that is about to be built on, whoever created it.
+    pub(crate) fn settle(&self, folder: &'static str, number: u64) -> Result<()> {
+        self.local().map_or(Ok(()), |local| local.settle(folder, number))
+    }
+
+    /// Makes it durable that objects of a folder have been deleted.
+    pub(crate) fn sync_names(&self, folder: &str) -> Result<()> {
+        self.local().map_or(Ok(()), |local| local.sync_names(folder))
     }
 
     /// Reads a sealed object; `None` if there is none.

@@ -29,7 +29,7 @@ impl Store {
         Ok(numbers)
     }
 
-    /// The newest of a folder's objects above `above`; `read` reads one by its number.
+    /// The newest of a folder's objects above `above`; `read` reads one by its number. It is durable, so that it can be built on.
     pub(crate) fn newest<T>(
         &self,
         folder: &'static str,
@@ -39,6 +39,9 @@ impl Store {
         let (mut at, mut newest) = self.newest_listed(folder, above, &read)?;
         while let Some(next) = read(at + 1)? {
             (at, newest) = (at + 1, Some(next));
+        }
+        if newest.is_some() {
+            self.settle(folder, at)?;
         }
         Ok(newest)
     }

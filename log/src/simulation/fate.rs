@@ -32,6 +32,8 @@ pub enum OperationKind {
     CreateDir,
     /// Renaming a file; the path is the new one.
     Rename,
+    /// Giving a file one more name; the path is that one.
+    Link,
     /// Removing a file, or a directory that is empty.
     Remove,
     /// Syncing a directory.

@@ -160,6 +160,19 @@ impl FileSystem for SimulatedProcess {
         })
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.begin(OperationKind::Link, to, 0)?.whole(|state| {
+            let node = state.find(from)?;
+            state.file(node)?;
+            if state.find(to).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let (parent, name) = state.parent_of(to)?;
+            state.names(parent)?.set(&name, Some(node));
+            Ok(())
+        })
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.begin(OperationKind::Remove, path, 0)?.whole(|state| {
             let node = state.find(path)?;

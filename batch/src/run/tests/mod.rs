@@ -2,6 +2,7 @@
 
 mod archived;
 mod damaged;
+mod directory;
 mod equality;
 mod killed;
 mod local;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use object_store::{ObjectStore, memory::InMemory};
-use watershed_log::{Append, Clock, EventLog, ManualClock, MemoryLog, Position};
+use watershed_log::{Append, Clock, EventLog, FileSystem, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog, key::KeyFilter, partial::CoreKernel, registry::Registry, source::ViewCounts, sql::SqlFile,
 };

@@ -159,12 +159,22 @@ impl Error {
 
     /// Whether a head file of the log is damaged or behind, which the next writer mends.
     pub(crate) fn is_stale_head(&self) -> bool {
-        let error = match self {
-            Error::Log(error) | Error::Speed(SpeedError::Log(error)) | Error::Batch(BatchError::Log(error)) => error,
-            Error::Serving(ServingError::Log(error) | ServingError::Speed(SpeedError::Log(error))) => error,
-            _ => return false,
-        };
-        matches!(error, LogError::StaleHead { .. })
+        matches!(self.of_log(), Some(LogError::StaleHead { .. }))
+    }
+
+    /// Whether the log no longer has what was to be read: the archive does.
+    pub(crate) fn is_below_start(&self) -> bool {
+        matches!(self.of_log(), Some(LogError::BelowStart { .. }))
+    }
+
+    fn of_log(&self) -> Option<&LogError> {
+        match self {
+            Error::Log(error) | Error::Speed(SpeedError::Log(error)) | Error::Batch(BatchError::Log(error)) => {
+                Some(error)
+            }
+            Error::Serving(ServingError::Log(error) | ServingError::Speed(SpeedError::Log(error))) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether the reader of standard output has gone (`watershed query … | head`), which is no failure.

@@ -9,6 +9,9 @@ use watershed_pipelines::decode::RawRecord;
 use super::Project;
 use crate::error::Error;
 
+/// How often the log is read, because it was shortened meanwhile.
+const HISTORIES_MAX: usize = 3;
+
 /// Log and archive, read as one.
 pub(super) struct History {
     pub log: Arc<dyn EventLog>,
@@ -24,7 +27,22 @@ pub(super) enum Stretch {
 }
 
 impl Project {
-    pub(super) fn history(&self) -> Result<History, Error> {
+    /// Does something that reads log and archive from the first record on. It begins again if a head file had to be mended, and if the log
+    /// was shortened meanwhile: the archive has those records, and what was read of the log's beginning is out of date.
+    pub(super) fn with_history<T>(&self, work: impl Fn(&History) -> Result<T, Error>) -> Result<T, Error> {
+        let once = || self.with_heads_mended(|| work(&self.history()?));
+        for _ in 1..HISTORIES_MAX {
+            match once() {
+                Err(error) if error.is_below_start() => {
+                    tracing::debug!(%error, "the log was shortened; beginning again")
+                }
+                done => return done,
+            }
+        }
+        once()
+    }
+
+    fn history(&self) -> Result<History, Error> {
         let log: Arc<dyn EventLog> = Arc::new(self.log()?);
         let start = log.start()?;
         let archive = match start.is_zero() {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use watershed_batch::ViewReader;
 use watershed_log::Offset;
-use watershed_pipelines::decode::{ColumnSet, Decoder};
+use watershed_pipelines::{
+    catalog::View,
+    decode::{ColumnSet, Decoder},
+};
 
 use super::{Project, blocking, history::History};
 use crate::error::Error;
@@ -48,29 +51,7 @@ impl Project {
     pub async fn dead_letters(&self, table: &str, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let decoder = Decoder::new(self.table(table)?);
         let (project, table) = (self.clone(), table.to_owned());
-        blocking(move || {
-            let history = project.history()?;
-            let head = history.log.head()?;
-            let mut dead = Vec::new();
-            history.for_each(&table, &head, CHUNK_BYTES, |partition, stretch| {
-                let refused = decoder.decode(partition, stretch.iter(), &ColumnSet::none()).dead;
-                let mut records = stretch.iter();
-                for letter in refused {
-                    let payload = records.find(|record| record.offset == letter.offset).map(|record| record.payload);
-                    dead.push(DeadLetter {
-                        partition: letter.partition,
-                        offset: letter.offset,
-                        append_time_micros: letter.append_time_micros,
-                        reason: letter.reason,
-                        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
-                    });
-                }
-                dead.len() < limit
-            })?;
-            dead.truncate(limit);
-            Ok(dead)
-        })
-        .await
+        blocking(move || project.with_history(|history| dead_letters(history, &table, &decoder, limit))).await
     }
 
     /// The records that a view has rejected, in order of partition and offset; at most `limit`.
@@ -81,36 +62,62 @@ impl Project {
         };
         let (project, view) = (self.clone(), Arc::clone(definition));
         let source = core.source.name.clone();
-        blocking(move || {
-            let history = project.history()?;
-            let (manifest, snapshot) = project.replay(&history.log)?;
-            let stored = manifest
-                .map(|manifest| {
-                    ViewReader::new(project.store()?, Arc::new(manifest)).within(&view.name, &view.fingerprint)
-                })
-                .transpose()?;
-            let mut rejected = Vec::new();
-            let low = snapshot.cut().clone();
-            let is_built = matches!(&stored, Some(Some(_)));
-            for partials in snapshot.view(&view.name, is_built.then_some(&low), None)? {
-                rejected.extend(partials.rejected.iter().map(|one| RejectedRecord {
-                    partition: one.partition,
-                    offset: one.offset,
-                    column: one.column.clone(),
-                    reason: one.failure.to_string(),
-                    payload: Bytes::new(),
-                }));
-            }
-            rejected.extend(stored.flatten().unwrap_or_default());
-            rejected.sort_unstable();
-            rejected.truncate(limit);
-            for one in &mut rejected {
-                one.payload = payload(&history, &source, one.partition, one.offset)?;
-            }
-            Ok(rejected)
-        })
-        .await
+        blocking(move || project.with_history(|history| project.rejected_by(history, &view, &source, limit))).await
     }
+
+    fn rejected_by(
+        &self,
+        history: &History,
+        view: &View,
+        source: &str,
+        limit: usize,
+    ) -> Result<Vec<RejectedRecord>, Error> {
+        let (manifest, snapshot) = self.replay(&history.log)?;
+        let stored = manifest
+            .map(|manifest| ViewReader::new(self.store()?, Arc::new(manifest)).within(&view.name, &view.fingerprint))
+            .transpose()?;
+        let mut rejected = Vec::new();
+        let low = snapshot.cut().clone();
+        let is_built = matches!(&stored, Some(Some(_)));
+        for partials in snapshot.view(&view.name, is_built.then_some(&low), None)? {
+            rejected.extend(partials.rejected.iter().map(|one| RejectedRecord {
+                partition: one.partition,
+                offset: one.offset,
+                column: one.column.clone(),
+                reason: one.failure.to_string(),
+                payload: Bytes::new(),
+            }));
+        }
+        rejected.extend(stored.flatten().unwrap_or_default());
+        rejected.sort_unstable();
+        rejected.truncate(limit);
+        for one in &mut rejected {
+            one.payload = payload(history, source, one.partition, one.offset)?;
+        }
+        Ok(rejected)
+    }
+}
+
+fn dead_letters(history: &History, table: &str, decoder: &Decoder, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    let head = history.log.head()?;
+    let mut dead = Vec::new();
+    history.for_each(table, &head, CHUNK_BYTES, |partition, stretch| {
+        let refused = decoder.decode(partition, stretch.iter(), &ColumnSet::none()).dead;
+        let mut records = stretch.iter();
+        for letter in refused {
+            let payload = records.find(|record| record.offset == letter.offset).map(|record| record.payload);
+            dead.push(DeadLetter {
+                partition: letter.partition,
+                offset: letter.offset,
+                append_time_micros: letter.append_time_micros,
+                reason: letter.reason,
+                payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
+            });
+        }
+        dead.len() < limit
+    })?;
+    dead.truncate(limit);
+    Ok(dead)
 }
 
 /// What the manifest lists of a view, if it has this very view.

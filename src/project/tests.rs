@@ -13,6 +13,7 @@ use watershed_pipelines::{
 use super::*;
 
 mod gate;
+mod history;
 mod whole;
 
 /// One table with two text columns, in four partitions by `card`.

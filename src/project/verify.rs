@@ -161,7 +161,7 @@ impl Project {
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
         let wanted = self.wanted_views(&options.views)?;
         let (project, options) = (self.clone(), options.clone());
-        blocking(move || project.verify_views(&wanted, &options)).await
+        blocking(move || project.with_history(|history| project.verify_views(history, &wanted, &options))).await
     }
 
     fn wanted_views(&self, names: &[String]) -> Result<Wanted, Error> {
@@ -176,10 +176,14 @@ impl Project {
         Ok(Wanted { materialized, tails })
     }
 
-    fn verify_views(&self, wanted: &Wanted, options: &VerifyOptions) -> Result<Vec<Verified>, Error> {
-        let history = self.history()?;
+    fn verify_views(
+        &self,
+        history: &History,
+        wanted: &Wanted,
+        options: &VerifyOptions,
+    ) -> Result<Vec<Verified>, Error> {
         let kernels = Kernels::new(self, &wanted.materialized)?;
-        let scope = Scope::new(self, &history, options)?;
+        let scope = Scope::new(self, history, options)?;
         let files: Arc<dyn FileSystem> = Arc::new(OperatingSystem);
         let scratch = Scratch::new(&files, &self.directory().join(".watershed-scratch"), &WriterId::random());
         let budget = Budget::new(options.memory_bytes_max, scratch);
@@ -188,15 +192,8 @@ impl Project {
         let is_read = |source: &str| kernels.iter().any(|of| of.kernel.core().source.name == source);
         catalog.sources.retain(|name, _| is_read(name));
         let catalog = Arc::new(catalog);
-        let checking = Checking {
-            project: self,
-            options,
-            history: &history,
-            scope: &scope,
-            kernels: &kernels,
-            budget: &budget,
-            catalog,
-        };
+        let checking =
+            Checking { project: self, options, history, scope: &scope, kernels: &kernels, budget: &budget, catalog };
         checking.run(wanted)
     }
 }

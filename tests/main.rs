@@ -19,6 +19,7 @@ mod processes;
 mod readme;
 mod simulation;
 mod store_faults;
+mod store_outages;
 mod store_s3;
 mod time;
 mod verify;

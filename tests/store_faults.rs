@@ -34,7 +34,7 @@ const BEGIN_MICROS: i64 = 1_772_409_600_000_000;
 /// The bucket of these tests; each has a folder of its own. (To this server every bucket is a set of volumes.)
 const BUCKET: &str = "faults";
 
-fn payments(ids: std::ops::Range<u64>) -> Vec<Vec<u8>> {
+pub fn payments(ids: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     let payment =
         |id: u64| format!(r#"{{"id":{id},"at":"2026-03-01T{:02}:00:00Z","card":"c{}"}}"#, id % 24, id % 7).into_bytes();
     ids.map(payment).collect()
@@ -46,7 +46,7 @@ fn make_bucket(server: &S3Server) {
 }
 
 /// A project in this process whose store is behind the proxy, in a folder of the bucket.
-fn system(server: &S3Server, proxy: &FaultProxy, folder: &str) -> System {
+pub fn system(server: &S3Server, proxy: &FaultProxy, folder: &str) -> System {
     make_bucket(server);
     let settings = [
         ("store.url", format!("s3://{BUCKET}/{folder}").as_str()),
@@ -63,7 +63,7 @@ fn system(server: &S3Server, proxy: &FaultProxy, folder: &str) -> System {
 }
 
 /// A project of the command whose store is behind the proxy, in a folder of the bucket.
-fn workplace(server: &S3Server, proxy: &FaultProxy, folder: &str) -> Workplace {
+pub fn workplace(server: &S3Server, proxy: &FaultProxy, folder: &str) -> Workplace {
     let mut place = Workplace::with_definitions(&[("payments.sql", DEFINITIONS)]);
     make_bucket(server);
     place.configure(&store_section(proxy, folder, "retry_timeout = \"2 seconds\"\n"));
@@ -71,7 +71,7 @@ fn workplace(server: &S3Server, proxy: &FaultProxy, folder: &str) -> Workplace {
     place
 }
 
-fn store_section(proxy: &FaultProxy, folder: &str, more: &str) -> String {
+pub fn store_section(proxy: &FaultProxy, folder: &str, more: &str) -> String {
     format!(
         "[store]\nurl = \"s3://{BUCKET}/{folder}\"\nendpoint = \"{}\"\nregion = \"us-east-1\"\npath_style = true\n\
          allow_http = true\n{more}",
@@ -80,7 +80,7 @@ fn store_section(proxy: &FaultProxy, folder: &str, more: &str) -> String {
 }
 
 /// How many records the views count: all of them, and all different ones.
-fn counted(system: &System) -> (u64, u64) {
+pub fn counted(system: &System) -> (u64, u64) {
     let (_, rows) = system.ask("SELECT SUM(n) AS n, SUM(ids) AS ids FROM cards");
     let number = |cell: &Option<String>| cell.as_deref().map_or(0, |text| text.parse().expect("a number"));
     (number(&rows[0][0]), number(&rows[0][1]))

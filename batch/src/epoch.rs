@@ -44,9 +44,10 @@ impl Store {
         Ok(Some(epoch))
     }
 
-    /// The newest epoch.
+    /// The newest epoch. It is the newest manifest's or one after it, however far listings of epochs lag behind.
     pub fn latest_epoch(&self) -> Result<Option<Epoch>> {
-        self.newest(EPOCHS, 0, |number| self.epoch(number))
+        let below_cut = self.cut_epoch()?.saturating_sub(1);
+        self.newest(EPOCHS, below_cut, |number| self.epoch(number))
     }
 
     /// Records `position` as an epoch, unless the newest epoch covers it already; returns the newest epoch, which lies at or

@@ -1,9 +1,13 @@
 //! A proxy in front of the S3 server that does to requests what networks and overloaded servers do to them.
 
 use std::{
+    collections::{HashMap, VecDeque},
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +40,8 @@ pub enum Fault {
     Long,
     /// The request reaches the server only after this time.
     Slow(Duration),
+    /// A listing is answered as it was so many times ago: what was written since is not in it yet, and what was deleted still is.
+    Stale(usize),
     /// There is no answer until the client goes away. The server has not seen the request.
     Hang,
 }
@@ -65,6 +71,13 @@ pub struct Asked {
     pub fault: Option<Fault>,
 }
 
+impl Asked {
+    /// Whether it asks for a listing.
+    pub fn is_listing(&self) -> bool {
+        self.method == "GET" && self.path.contains("list-type=")
+    }
+}
+
 /// Says what happens to a request.
 type Plan = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
 
@@ -72,6 +85,9 @@ struct Shared {
     server: SocketAddr,
     plan: Mutex<Plan>,
     asked: Mutex<Vec<Asked>>,
+    /// By path: what the server answered lately, the latest last.
+    listings: Mutex<HashMap<String, VecDeque<Listing>>>,
+    manifests: AtomicUsize,
 }
 
 /// The proxy. It runs until the process ends.
@@ -93,6 +109,8 @@ impl FaultProxy {
             server: server.address(),
             plan: Mutex::new(Box::new(|_| None)),
             asked: Mutex::default(),
+            listings: Mutex::default(),
+            manifests: AtomicUsize::new(0),
         });
         let of_threads = Arc::clone(&shared);
         thread::spawn(move || {
@@ -132,7 +150,50 @@ impl FaultProxy {
     }
 }
 
+/// Listings of one path that are remembered.
+const LISTINGS_MAX: usize = 4;
+
+/// A listing, and how many manifests had been created before.
+#[derive(Clone)]
+struct Listing {
+    answer: Message,
+    manifests: usize,
+}
+
+impl Shared {
+    /// Has the server do what was asked.
+    fn forward(&self, asked: &Asked, request: &Message) -> io::Result<Message> {
+        let answer = forward(self.server, request)?;
+        if !answer.head.starts_with(b"HTTP/1.1 200") {
+            return Ok(answer);
+        }
+        if asked.method == "PUT" && asked.path.contains("/manifests/") {
+            self.manifests.fetch_add(1, Ordering::SeqCst);
+        }
+        if asked.is_listing() {
+            let mut listings = locked(&self.listings);
+            let known = listings.entry(asked.path.clone()).or_default();
+            known.push_back(Listing { answer: answer.clone(), manifests: self.manifests.load(Ordering::SeqCst) });
+            if known.len() > LISTINGS_MAX {
+                known.pop_front();
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The answer that the same listing had so many times ago, or the oldest that is remembered. One of manifests does not lag behind
+    /// by more than as many manifests.
+    fn stale(&self, asked: &Asked, times: usize) -> Option<Message> {
+        let listings = locked(&self.listings);
+        let known = listings.get(&asked.path)?;
+        let found = known.get(known.len().saturating_sub(times))?;
+        let behind = self.manifests.load(Ordering::SeqCst) - found.manifests;
+        (!asked.path.contains("manifests") || behind <= times).then(|| found.answer.clone())
+    }
+}
+
 /// A request or an answer.
+#[derive(Clone)]
 struct Message {
     /// The first line and the headers, with the empty line at the end.
     head: Vec<u8>,
@@ -193,11 +254,11 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     while let Some((request, mut asked)) = read_request(&mut client)? {
         let fault = (locked(&shared.plan))(&asked);
         asked.fault = fault;
-        locked(&shared.asked).push(asked);
+        locked(&shared.asked).push(asked.clone());
         match fault {
             Some(Fault::Answer { status, code, retry_after, after_effect }) => {
                 if after_effect {
-                    forward(shared.server, &request)?;
+                    shared.forward(&asked, &request)?;
                 }
                 client.write_all(&error_answer(status, code, retry_after))?;
             }
@@ -209,11 +270,15 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             }
             Some(Fault::Slow(time)) => {
                 thread::park_timeout(time);
-                return pass_on(client, &forward(shared.server, &request)?);
+                return pass_on(client, &shared.forward(&asked, &request)?);
             }
-            None => return pass_on(client, &forward(shared.server, &request)?),
+            Some(Fault::Stale(times)) => {
+                let now = shared.stale(&asked, times).map_or_else(|| shared.forward(&asked, &request), Ok)?;
+                return pass_on(client, &now);
+            }
+            None => return pass_on(client, &shared.forward(&asked, &request)?),
             Some(of_answer) => {
-                let answer = forward(shared.server, &request)?;
+                let answer = shared.forward(&asked, &request)?;
                 return spoil(client, &answer, of_answer);
             }
         }

@@ -97,6 +97,7 @@ impl World {
             self.kill_holder();
         }
         self.settle(rng);
+        self.send_all_again(rng);
         self.compare(rng);
         // A fresh process finds the same.
         self.kill_holder();
@@ -114,7 +115,7 @@ impl World {
         self.machine.clock.advance(1_000_000);
         self.in_holder("settle", rng, Trouble::default(), |holder| while holder.log.step() {});
         self.look();
-        let left = self.holder.as_ref().map_or(0, |holder| holder.flights.len());
+        let left = self.holder.as_ref().map_or(0, |holder| holder.flights.len() + holder.numbered.len());
         assert_eq!(left, 0, "appends are never answered");
     }
 

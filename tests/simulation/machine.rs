@@ -22,6 +22,7 @@ use watershed_speed::{SpeedError, SpeedLayer, SpeedOptions};
 use super::{
     bucket::Bucket,
     definitions::{ALL, Definitions},
+    producers::NumberedFlight,
     stage::{Gate, Passed, Stage, Trouble},
 };
 
@@ -56,6 +57,8 @@ pub struct Holder {
     pub definitions: usize,
     /// Appends that are not acknowledged.
     pub flights: Vec<Flight>,
+    /// Those whose records are numbered.
+    pub numbered: Vec<NumberedFlight>,
     /// Whether an append was told that the log has stopped.
     pub stopped: bool,
 }
@@ -169,7 +172,8 @@ impl Machine {
         let serving = Serving::new(Arc::clone(&of.catalog), registry, views, Arc::clone(&speed) as _)?;
         let serving = Arc::new(serving.with_log(as_dyn(), SpeedOptions::default()));
         let (process, writer) = (Arc::clone(process), WriterId::from_u64(seed));
-        Ok(Holder { process, log, speed, serving, store, writer, definitions, flights: Vec::new(), stopped: false })
+        let (flights, numbered) = (Vec::new(), Vec::new());
+        Ok(Holder { process, log, speed, serving, store, writer, definitions, flights, numbered, stopped: false })
     }
 
     /// The power fails.

@@ -22,6 +22,7 @@ mod machine;
 mod model;
 mod parity;
 mod plan;
+mod producers;
 mod records;
 mod reference;
 mod stage;
@@ -49,12 +50,14 @@ const LINES_PRINTED: usize = 200;
 const SHRINKS_MAX: usize = 200;
 
 /// What must have been tried in so many histories.
-const ATTACKS: [&str; 8] = [
+const ATTACKS: [&str; 10] = [
     "I/O operations that met trouble",
+    "acknowledgements that were lost",
     "batch runs that lost a race",
     "changes of definitions",
     "deaths at an operation",
     "kills of the holder",
+    "of them, sent again",
     "power cuts",
     "segments' ranges deleted",
     "torn tails set aside",

@@ -29,6 +29,8 @@ struct Sent {
     partition: u32,
     key: Option<String>,
     content: Content,
+    /// Whose it is and its number, if its producer numbers its records.
+    numbered: Option<(usize, u64)>,
 }
 
 /// An acknowledgement that a producer was given.
@@ -48,13 +50,22 @@ pub struct Model {
     sent: HashMap<Bytes, Sent>,
     there: HashSet<Bytes>,
     promises: BTreeMap<(String, u32, u64), Promise>,
+    /// What was acknowledged without its place, and whether that survives the machine.
+    somewhere: HashMap<Bytes, bool>,
+    /// By producer and partition: the number of the last record.
+    last_numbers: HashMap<(usize, u32), u64>,
 }
 
 impl Model {
     /// A producer sends a record.
     pub fn send(&mut self, source: &str, partition: u32, key: Option<String>, payload: &Bytes, content: Content) {
-        let sent = Sent { source: source.to_owned(), partition, key, content };
+        let sent = Sent { source: source.to_owned(), partition, key, content, numbered: None };
         assert!(self.sent.insert(payload.clone(), sent).is_none(), "every record is sent once");
+    }
+
+    /// A record that was sent is a producer's, and this is its number.
+    pub fn number(&mut self, payload: &Bytes, producer: usize, number: u64) {
+        self.sent.get_mut(payload).expect("it was sent").numbered = Some((producer, number));
     }
 
     /// How many records were sent.
@@ -69,12 +80,26 @@ impl Model {
         if let Some(record) = self.record(source, partition, offset) {
             assert_eq!(record.payload, payload, "what was acknowledged for {place:?} is not what is there");
         }
-        assert!(self.promises.insert(place.clone(), promise).is_none(), "{place:?} was given to two records");
+        // Of a record that was sent again, the place may be told again.
+        let known = self.promises.entry(place.clone()).or_insert_with(|| promise.clone());
+        assert_eq!(known.payload, promise.payload, "{place:?} was given to two records");
+        known.lasting |= lasting;
+    }
+
+    /// A producer is told that a record is in the log, and not where.
+    pub fn promise_somewhere(&mut self, payload: &Bytes, lasting: bool) {
+        *self.somewhere.entry(payload.clone()).or_default() |= lasting;
+    }
+
+    /// Whether a record is in the log.
+    pub fn is_there(&self, payload: &Bytes) -> bool {
+        self.there.contains(payload)
     }
 
     /// What was promised to survive the death of a process only, is no longer: the machine lost its power, or could not sync.
     pub fn forget_promises_of_the_machine(&mut self) {
         self.promises.retain(|_, promise| promise.lasting);
+        self.somewhere.retain(|_, lasting| *lasting);
     }
 
     fn record(&self, source: &str, partition: u32, offset: u64) -> Option<&Record> {
@@ -135,6 +160,10 @@ impl Model {
                 assert_eq!((sent.source.as_str(), sent.partition), (source, partition), "{place}: {payload:?}");
                 assert_eq!(record.key, sent.key.as_deref().map(str::as_bytes), "{place}: the key");
                 assert!(self.there.insert(payload.clone()), "{place}: {payload:?} is there twice");
+                if let Some((producer, number)) = sent.numbered {
+                    let before = self.last_numbers.insert((producer, partition), number);
+                    assert!(before < Some(number), "{place}: {number} of producer {producer} follows {before:?}");
+                }
                 let (content, append_time_micros) = (sent.content.clone(), record.append_time_micros);
                 let list = &mut self.lists.get_mut(source).expect("the list is there")[partition as usize];
                 let before = list.last().map_or(i64::MIN, |before| before.append_time_micros);
@@ -156,12 +185,17 @@ impl Model {
             }
         }
         self.promises.retain(|(source, partition, offset), _| *offset >= head.partition(source, *partition));
+        for (payload, lasting) in &self.somewhere {
+            assert!(!lasting || self.there.contains(payload), "{payload:?} was acknowledged, and is not there");
+        }
+        self.somewhere.retain(|payload, _| !self.there.contains(payload));
     }
 
     /// A log that was opened anew has everything that was ever seen or promised, as far as retention has left it.
     pub fn observe_anew(&mut self, log: &dyn EventLog) {
         self.observe(log);
         assert!(self.promises.is_empty(), "acknowledged and not there: {:?}", self.promises);
+        assert!(self.somewhere.is_empty(), "acknowledged and not there: {:?}", self.somewhere);
         let start = log.start().expect("the log is there");
         for (source, lists) in &self.lists {
             for (partition, list) in (0..).zip(lists) {

@@ -7,6 +7,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 pub enum Kind {
     /// Producers send records, several calls at once.
     Append,
+    /// Producers that number their records send them, new ones and old ones.
+    Produce,
     /// The log writes, syncs and acknowledges.
     Commit,
     /// The speed layer folds what is durable.
@@ -56,7 +58,8 @@ pub struct Step {
 
 /// How often each kind is drawn.
 const WEIGHTS: &[(Kind, u32)] = &[
-    (Kind::Append, 22),
+    (Kind::Append, 14),
+    (Kind::Produce, 12),
     (Kind::Commit, 14),
     (Kind::Tail, 8),
     (Kind::Seal, 4),

@@ -174,6 +174,7 @@ impl World {
         let Some(mut holder) = self.holder.take() else { return };
         // What it has answered before it died, counts.
         self.hear(&mut holder);
+        self.lose_answers(&holder);
         self.tally.count("kills of the holder");
         self.stage.trace.note("the holder dies");
         holder.process.kill();

@@ -15,6 +15,7 @@ use super::{
     machine::{Holder, Machine},
     model::Model,
     plan::{Kind, Step},
+    producers::{self, Producer},
     stage::{Actor, Stage, Trouble},
     tally::Tally,
 };
@@ -29,6 +30,7 @@ pub struct World {
     pub(super) machine: Machine,
     pub(super) model: Model,
     pub(super) holder: Option<Holder>,
+    pub(super) producers: Vec<Producer>,
     /// The project's definitions now.
     pub(super) definitions: usize,
     pub(super) running: Vec<Running>,
@@ -90,6 +92,7 @@ impl World {
             machine,
             model: Model::default(),
             holder: None,
+            producers: producers::all(),
             definitions: 0,
             running: Vec::new(),
             observer,
@@ -127,6 +130,7 @@ impl World {
         let mut rng = StdRng::seed_from_u64(step.seed);
         match step.kind {
             Kind::Append => self.append(&mut rng),
+            Kind::Produce => self.produce(&mut rng),
             Kind::Commit => self.commit(&mut rng),
             Kind::Tail => self.tail(&mut rng),
             Kind::Seal => self.seal(&mut rng),
@@ -180,6 +184,7 @@ impl World {
 
     /// Producers hear what became of their appends.
     pub(super) fn hear(&mut self, holder: &mut Holder) {
+        self.hear_numbered(holder);
         for mut flight in std::mem::take(&mut holder.flights) {
             match flight.look() {
                 None => holder.flights.push(flight),

@@ -14,7 +14,7 @@ use watershed::{
     config::{Config, Overrides},
     output::{Cells, value_text},
 };
-use watershed_log::ManualClock;
+use watershed_log::{ManualClock, Numbering, ProducerId};
 
 pub const BEGIN_MICROS: i64 = 1_772_000_000_000_000;
 
@@ -41,6 +41,26 @@ pub type Answers = BTreeMap<String, Vec<Vec<Option<String>>>>;
 pub type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 pub type Result<T> = std::result::Result<T, watershed::Error>;
+
+/// Appends of the specimen, and orders in each.
+const ROUNDS: u64 = 3;
+const ORDERS: u64 = 15;
+
+/// The orders of a round; the last one is refused.
+fn orders(round: u64) -> Vec<String> {
+    let order = |n: u64| {
+        let (shop, cents, parts) = ((n * 7 + round) % 3, n * 137 % 1000, n % 4);
+        let (day, hour) = (20 + n % 2, n % 24);
+        format!(
+            r#"{{"ts":"2026-02-{day}T{hour:02}:00:00Z","shop":"shop-{shop}","amount":{}.{:02},"parts":{parts}}}"#,
+            cents / 100,
+            cents % 100
+        )
+    };
+    let mut orders: Vec<String> = (0..ORDERS - 1).map(|n| order(round * (ORDERS - 1) + n)).collect();
+    orders.push("{\"ts\": \"never\"}".to_owned());
+    orders
+}
 
 /// A project that is opened anew each time, as by another process.
 pub struct Specimen {
@@ -81,7 +101,7 @@ impl Specimen {
             config,
             runtime,
         };
-        for round in 0..3 {
+        for round in 0..ROUNDS {
             specimen.append(round);
             if round < 2 {
                 specimen.batch(false).expect("it runs");
@@ -114,22 +134,34 @@ impl Specimen {
         let clock = ManualClock::new(BEGIN_MICROS + round as i64 * 1_000_000);
         let project = Project::builder(self.path()).config(self.config.clone()).catalog(self.catalog.clone());
         let project = project.clock(Arc::new(clock)).open().expect("it opens");
-        let order = |n: u64| {
-            let (shop, cents, parts) = ((n * 7 + round) % 3, n * 137 % 1000, n % 4);
-            let (day, hour) = (20 + n % 2, n % 24);
-            format!(
-                r#"{{"ts":"2026-02-{day}T{hour:02}:00:00Z","shop":"shop-{shop}","amount":{}.{:02},"parts":{parts}}}"#,
-                cents / 100,
-                cents % 100
-            )
-        };
-        let mut orders: Vec<String> = (0..14).map(|n| order(round * 14 + n)).collect();
-        orders.push("{\"ts\": \"never\"}".to_owned());
-        for order in orders {
-            self.run(project.append("orders", [order])).expect("it is acknowledged");
+        // One by one, and numbered: what a segment says about producers is in all of them.
+        for (number, order) in (round * ORDERS..).zip(orders(round)) {
+            self.send_orders(&project, number, vec![order]).expect("it is acknowledged");
         }
         let visits = (0..5).map(|n| format!(r#"{{"ts":"2026-02-2{n}T01:02:03Z","shop":"shop-{}"}}"#, (n + round) % 3));
         self.run(project.append("visits", visits.collect::<Vec<_>>())).expect("it is acknowledged");
+    }
+
+    /// Appends orders as the producer that numbers them, the first with this number. Gives how many the log had.
+    fn send_orders(&self, project: &Project, first: u64, orders: Vec<String>) -> Result<u64> {
+        let numbering = Numbering { producer: ProducerId::new("till").expect("a name"), first };
+        self.run(async {
+            let writer = project.writer().await?;
+            let orders = orders.into_iter().map(Into::into).collect();
+            let appended = writer.append_numbered("orders", numbering, orders, None).await;
+            writer.close().await?;
+            Ok(appended?.repeated)
+        })
+    }
+
+    /// Sends all orders again, which the log has, and one that it does not have, which no view counts.
+    pub fn send_all_again(&self, project: &Project) -> Result<()> {
+        let all: Vec<String> = (0..ROUNDS).flat_map(orders).collect();
+        let sent = all.len() as u64;
+        assert_eq!(self.send_orders(project, 0, all)?, sent, "WRONG: orders were appended twice");
+        let refused = vec!["{\"ts\": \"never\"}".to_owned()];
+        assert_eq!(self.send_orders(project, sent, refused)?, 0, "WRONG: a new order is taken for a known one");
+        Ok(())
     }
 
     pub fn batch(&self, full: bool) -> Result<()> {

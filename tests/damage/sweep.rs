@@ -27,6 +27,7 @@ const READERS: [(&str, Reader); 5] = [
         let project = of.project()?;
         // To another table, so that the answers of most views stay what they are.
         of.run(project.append("visits", [r#"{"ts": "never"}"#]))?;
+        of.send_all_again(&project)?;
         of.answers_now()
     }),
 ];

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use watershed_log::{Append, EventLog, FileLog, LogError, ManualClock};
 
-use crate::specimen::{Contents, Specimen, damages, options, read_all, specimen, write_files};
+use crate::specimen::{
+    Contents, NUMBERED, PRODUCERS, Specimen, damages, numbered_specimen, options, read_all, send, specimen, write_files,
+};
 
 const EVERY_BIT: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 const SOME_BITS: [u8; 3] = [0x01, 0x80, 0xff];
@@ -88,6 +90,29 @@ fn writer(dir: &Path, of: &Specimen) -> Result<Contents, LogError> {
     Ok(contents)
 }
 
+/// The next writer, to whom all producers send everything again: it has all of it, and appends what is new and nothing else.
+fn numbered_writer(dir: &Path, of: &Specimen) -> Result<Contents, LogError> {
+    let log = FileLog::open_writer(dir, options(), Arc::new(ManualClock::new(0)))?;
+    for producer in PRODUCERS {
+        let answer = send(&log, producer, 0..NUMBERED)?;
+        let repeated = answer.records.iter().filter(|place| place.repeated).count() as u64;
+        assert_eq!(repeated, NUMBERED, "WRONG: records of {producer} were appended twice");
+    }
+    assert_eq!(log.head()?, of.head, "WRONG: something was appended");
+    for producer in PRODUCERS {
+        let answer = send(&log, producer, NUMBERED..NUMBERED + 2)?;
+        assert!(answer.records.iter().all(|place| !place.repeated), "WRONG: records of {producer} are taken for known");
+    }
+    let contents = read_all(&log, &of.start, &of.head)?;
+    log.close()?;
+    // What was appended just now is not the specimen's.
+    let below = |((source, partition), mut records): ((String, u32), Vec<crate::specimen::Whole>)| {
+        records.retain(|record| record.0 < of.head.partition(&source, partition));
+        ((source, partition), records)
+    };
+    Ok(contents.into_iter().map(below).collect())
+}
+
 /// Tries readers and the writer on a log in which some files are others.
 fn attempt(
     of: &Specimen,
@@ -106,7 +131,13 @@ fn attempt(
     let file = changed[0].0;
     tally.count(of, &format!("{} {what}, read", file.display()), file, reader(dir, of));
     if by_writer {
-        tally.count(of, &format!("{} {what}, opened for writing", file.display()), file, writer(dir, of));
+        let what = format!("{} {what}, opened for writing", file.display());
+        let outcome = writer(dir, of);
+        if outcome.is_err() && has(file, "segment") {
+            let left = fs::read(dir.join(file)).ok();
+            assert_eq!(left.as_deref(), changed[0].1, "{what}: who refuses a segment leaves it as it is");
+        }
+        tally.count(of, &what, file, outcome);
         // What a reader of the mended log sees, if it was mended.
         write_files(dir, &of.files());
     } else {
@@ -169,6 +200,31 @@ fn no_damage_of_a_head_is_served() {
 fn no_damage_of_the_small_files_is_served() {
     sweep("source file", &specimen(), &["s/source"]);
     sweep("last time", &specimen(), &["t/0/lasttime"]);
+}
+
+#[test]
+fn no_damage_of_what_a_segment_says_about_producers_lets_a_record_in_twice() {
+    let of = numbered_specimen();
+    let copy = of.copy();
+    let all = of.files();
+    let segments: Vec<_> = all.iter().filter(|(path, _)| path.starts_with("s/0") && has(path, "segment")).collect();
+    let mut tally = Tally::default();
+    for &(file, good) in &segments {
+        for (what, bad) in damages(good, &[0x11]) {
+            let what = format!("{} {what}", file.display());
+            match &bad {
+                Some(bad) => fs::write(copy.path().join(file), bad).unwrap(),
+                None => fs::remove_file(copy.path().join(file)).unwrap(),
+            }
+            tally.count(&of, &format!("{what}, read"), file, reader(copy.path(), &of));
+            tally.count(&of, &format!("{what}, sent again"), file, numbered_writer(copy.path(), &of));
+            write_files(copy.path(), &all);
+        }
+    }
+    let Tally { tried, detected, harmless } = tally;
+    let count = segments.len();
+    eprintln!("{count} segments with producers: {tried} damages × readers: {detected} detected, {harmless} harmless");
+    assert!(count >= 4 && detected > harmless);
 }
 
 fn has(path: &Path, extension: &str) -> bool {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use watershed_log::{Append, EventLog, FileLog, ManualClock, Offset, Options, Position, Result};
+use watershed_log::{
+    Append, EventLog, FileLog, ManualClock, Numbered, Numbering, Offset, Options, Position, ProducerId, Result,
+};
 
 /// A record: offset, append time, key, payload.
 pub type Whole = (Offset, i64, Option<Vec<u8>>, Vec<u8>);
@@ -56,6 +58,42 @@ pub fn specimen() -> Specimen {
     let mut below = Position::new();
     below.set("t", 0, 2);
     log.retain(&below, i64::MAX).unwrap();
+    log.close().unwrap();
+    let (start, head) = (log.start().unwrap(), log.head().unwrap());
+    let contents = read_all(&FileLog::open_reader(dir.path()).unwrap(), &start, &head).unwrap();
+    Specimen { dir, contents, start, head }
+}
+
+/// Producers of [`numbered_specimen`], and how many records each has sent.
+pub const PRODUCERS: [&str; 2] = ["first", "second"];
+pub const NUMBERED: u64 = 14;
+
+/// The record of a producer with this number.
+pub fn numbered(producer: &str, number: u64) -> Append {
+    Append::new((number % 2) as u32, format!("{producer}:{number:02}"))
+}
+
+/// Sends those of a producer's records that have these numbers.
+pub fn send(log: &FileLog, producer: &str, numbers: std::ops::Range<u64>) -> Result<Numbered> {
+    let numbering = Numbering { producer: ProducerId::new(producer).unwrap(), first: numbers.start };
+    log.append_numbered("s", numbering, numbers.map(|number| numbered(producer, number)).collect())
+}
+
+/// One source in two partitions, whose records two producers number: sealed segments and active ones, which say so.
+pub fn numbered_specimen() -> Specimen {
+    let dir = directory();
+    let clock = Arc::new(ManualClock::new(1_000));
+    let log = FileLog::open_writer(dir.path(), options(), clock.clone()).unwrap();
+    log.create_source("s", 2).unwrap();
+    for round in 0..7 {
+        clock.advance(10);
+        for producer in PRODUCERS {
+            send(&log, producer, round * 2..round * 2 + 2).unwrap();
+        }
+        if round == 4 {
+            log.seal("s").unwrap();
+        }
+    }
     log.close().unwrap();
     let (start, head) = (log.start().unwrap(), log.head().unwrap());
     let contents = read_all(&FileLog::open_reader(dir.path()).unwrap(), &start, &head).unwrap();

@@ -138,6 +138,25 @@ fn every_flipped_byte_that_is_read_is_found() {
 }
 
 #[test]
+fn every_flipped_byte_of_what_says_where_keys_are_is_found() {
+    let (store, _, file) = stored(&frame(20_000, 2));
+    let bytes = store.get(&file.path).unwrap();
+    let tail = bytes.len() - file.tail_bytes as usize..bytes.len();
+    // Whatever a reader would make of it: a wrong statistic would hide rows without a word.
+    for at in tail.clone().step_by(tail.len().div_ceil(1000)) {
+        let mut bad = bytes.to_vec();
+        bad[at] ^= 1 << (at % 8);
+        let store = Store::with_object_store(Arc::new(InMemory::new())).unwrap();
+        store.put(&file.path, bad.into()).unwrap();
+        let read = read::read_wanted(&store, &file, &[card("card-0012345")]);
+        assert!(
+            matches!(&read, Err(BatchError::Damaged { object, .. }) if *object == file.path),
+            "byte {at}: {read:?}"
+        );
+    }
+}
+
+#[test]
 fn every_cut_that_matters_is_found() {
     let frame = frame(20_000, 2);
     let (memory, _, file) = stored(&frame);

@@ -1,6 +1,6 @@
 //! Appends: producers that each wait for their acknowledgement before the next append.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -36,11 +36,14 @@ pub fn run(args: &Args) -> Outcome {
     let each = args.appends.div_ceil(args.producers);
     let before = log.stats();
     let begun = Instant::now();
-    thread::scope(|scope| -> Result<(), LogError> {
-        let producers: Vec<_> = (0..args.producers)
-            .map(|_| scope.spawn(|| produce(&log, &payload, args.records, each, durability)))
-            .collect();
-        producers.into_iter().try_for_each(|producer| producer.join().unwrap_or(Err(LogError::Closed)))
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let producer = || produce(log.clone(), payload.clone(), args.records, each, durability);
+        let producers: Vec<_> = (0..args.producers).map(|_| runtime.spawn(producer())).collect();
+        for producer in producers {
+            producer.await.unwrap_or(Err(LogError::Closed))?;
+        }
+        Ok::<(), LogError>(())
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let stats = log.stats();
@@ -54,17 +57,17 @@ pub fn run(args: &Args) -> Outcome {
     }))
 }
 
-fn produce(
-    log: &FileLog,
-    payload: &Bytes,
+/// One producer: a task, as a connection to `watershed up` is.
+async fn produce(
+    log: Arc<FileLog>,
+    payload: Bytes,
     records: usize,
     appends: u64,
     durability: Durability,
 ) -> Result<(), LogError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|_| LogError::Closed)?;
     for _ in 0..appends {
         let batch = (0..records).map(|_| Append::new(0, payload.clone())).collect();
-        runtime.block_on(log.submit("records", batch, Some(durability)))?;
+        log.submit("records", batch, Some(durability)).await?;
     }
     Ok(())
 }

@@ -149,7 +149,7 @@ impl Store {
         })
     }
 
-    fn read(&self, path: &str, once: impl Fn() -> Result<object_store::Result<Bytes>>) -> Result<Bytes> {
+    fn read<B>(&self, path: &str, once: impl Fn() -> Result<object_store::Result<B>>) -> Result<B> {
         let read = match once()? {
             Err(cause) if failure::is_behind_end(&cause) => once()?,
             read => read,
@@ -198,6 +198,22 @@ impl Store {
         checked_twice(|| self.get_range(path, range.clone()), check)
     }
 
+    /// Ranges of the object, in one request, checked as [`Store::get_checked`] does.
+    pub(crate) fn get_ranges_checked(
+        &self,
+        path: &str,
+        ranges: &[Range<u64>],
+        check: impl Fn(&Vec<Bytes>) -> Result<()>,
+    ) -> Result<Vec<Bytes>> {
+        let get = || {
+            self.read(path, || {
+                let (location, ranges) = (location_of(path), ranges.to_vec());
+                self.wait(|objects| async move { objects.get_ranges(&location, &ranges).await })
+            })
+        };
+        checked_twice(get, |read| check(read).map(|()| read.clone()))
+    }
+
     /// The objects below a folder: path and bytes, in no order.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<(String, u64)>> {
         let prefix = location_of(folder);
@@ -228,7 +244,7 @@ impl Store {
     }
 }
 
-fn checked_twice<T>(read: impl Fn() -> Result<Bytes>, check: impl Fn(&Bytes) -> Result<T>) -> Result<T> {
+fn checked_twice<B, T>(read: impl Fn() -> Result<B>, check: impl Fn(&B) -> Result<T>) -> Result<T> {
     match check(&read()?) {
         Err(BatchError::Damaged { object, reason }) => {
             tracing::warn!(object, reason, "read something else than was written; reading it once more");

@@ -14,6 +14,8 @@ pub(crate) mod write;
 
 /// Bytes that one block checksum covers.
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
+/// Rows of a page: what a lookup decodes at least of each column.
+pub(crate) const PAGE_ROWS: usize = 2 << 10;
 /// Metadata key of the block checksums: little-endian CRC-32Cs as hex.
 pub(crate) const BLOCKS_KEY: &str = "watershed.blocks";
 /// Metadata key of the table's format.

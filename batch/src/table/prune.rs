@@ -87,6 +87,35 @@ pub(crate) fn rows(
     Ok(selection)
 }
 
+/// The bytes that hold the selected rows of row groups, all columns: their pages, and the dictionaries of those.
+pub(crate) fn ranges(
+    metadata: &ArrowReaderMetadata,
+    groups: &[usize],
+    selection: Option<&RowSelection>,
+) -> Vec<Range<u64>> {
+    let metadata = metadata.metadata();
+    let mut left = selection.cloned();
+    let mut ranges = Vec::new();
+    for &group in groups {
+        let of_group = metadata.row_group(group);
+        let selected = left.as_mut().map(|left| left.split_off(of_group.num_rows() as usize));
+        for (i, column) in of_group.columns().iter().enumerate() {
+            let (start, bytes) = column.byte_range();
+            match (&selected, metadata.offset_index()) {
+                (Some(selected), Some(offsets)) => {
+                    let pages = offsets[group][i].page_locations();
+                    let first = pages.first().map_or(start, |page| page.offset.unsigned_abs());
+                    ranges.push(start..first.max(start));
+                    ranges.extend(selected.scan_ranges(pages));
+                }
+                _ => ranges.push(start..start.saturating_add(bytes)),
+            }
+        }
+    }
+    ranges.retain(|range| !range.is_empty());
+    ranges
+}
+
 /// The index of a wanted column in the file, if a bloom filter can help with what is wanted of it.
 pub(crate) fn bloom_column(metadata: &ArrowReaderMetadata, wanted: &Wanted) -> Option<usize> {
     let (column, field) = metadata.schema().column_with_name(&wanted.column)?;

@@ -7,24 +7,23 @@ use std::{
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::path::Path as ObjectPath;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
-        async_reader::ParquetRecordBatchStreamBuilder,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelectionPolicy},
     },
+    bloom_filter::Sbbf,
     errors::ParquetError,
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 use polars::prelude::DataFrame;
+use rayon::prelude::*;
 
 use super::{
-    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY,
+    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS,
     prune::{self, Wanted},
     tails::Tail,
-    verified::{BlockDamaged, VerifiedReader},
+    verified::VerifiedParts,
 };
 use crate::{
     columns,
@@ -33,8 +32,11 @@ use crate::{
     store::Store,
 };
 
-/// Files up to this length are read whole: one request instead of several.
-const WHOLE_BYTES: u64 = 128 << 10;
+/// Files up to this length are read whole: one request instead of several, and little to decode.
+const WHOLE_BYTES: u64 = 16 << 10;
+/// Up to so many rows of a row group are read without asking its bloom filters, which are a request of their own and lie in blocks
+/// as large as the pages' blocks. More than two pages are left only where what is wanted says nothing of the first key column.
+const ROWS_WITHOUT_BLOOM: usize = 2 * PAGE_ROWS;
 /// Rows of a batch.
 const BATCH_ROWS: usize = 64 << 10;
 
@@ -44,16 +46,38 @@ pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
     columns::from_arrow(&batches?)
 }
 
+/// What `of` makes of each row group of the table, on the threads of the current pool.
+pub(crate) fn map_groups<T: Send>(
+    store: &Store,
+    file: &StoredFile,
+    of: impl Fn(DataFrame) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let bytes = fetch(store, file)?;
+    let metadata = guarded(file, || {
+        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
+        metadata.map_err(|error| reading(file, error))
+    })?;
+    check_format(file, metadata.metadata())?;
+    let groups = (0..metadata.metadata().num_row_groups()).into_par_iter();
+    let read = |group| {
+        let batches = guarded(file, || {
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
+            let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
+            let read = builder.build().and_then(|reader| Ok(reader.collect::<std::result::Result<Vec<_>, _>>()?));
+            read.map_err(|error| reading(file, error))
+        })?;
+        of(columns::from_arrow(&batches)?)
+    };
+    groups.map(read).collect()
+}
+
 /// The rows of every page that may hold a wanted key: no wanted row is left out.
 pub(crate) fn read_wanted(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<DataFrame> {
     if wanted.is_empty() || file.bytes <= WHOLE_BYTES {
         return read(store, file);
     }
-    let tail = tail(store, file)?;
-    let location = ObjectPath::parse(&file.path).map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;
-    let (wanted, body_bytes) = (wanted.to_vec(), file.bytes - file.tail_bytes);
-    let read = store.wait(|objects| read_pages(VerifiedReader { objects, location, body_bytes, tail }, wanted))?;
-    columns::from_arrow(&read.map_err(|error| of_length(store, file, reading(file, error)))?)
+    let batches = read_pages(store, file, wanted).map_err(|error| of_length(store, file, error))?;
+    columns::from_arrow(&batches)
 }
 
 /// Stores have many words for a range that a file does not have: what is meant is that the file was cut.
@@ -149,42 +173,52 @@ fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     Ok(tail)
 }
 
-async fn read_pages(reader: VerifiedReader, wanted: Vec<Wanted>) -> Result<Vec<RecordBatch>, ParquetError> {
-    let tail = Arc::clone(&reader.tail);
+fn read_pages(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<Vec<RecordBatch>> {
+    let tail = tail(store, file)?;
     let metadata = &tail.metadata;
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata.clone());
+    let damaged = |error| reading(file, error);
     let mut groups = Vec::new();
-    for group in prune::row_groups(metadata, &wanted)? {
-        // Pages first: they are in memory. A bloom filter costs a request.
-        let pages = prune::rows(metadata, &[group], &wanted)?;
-        if pages.is_none_or(|pages| pages.selects_any()) && blooms_allow(&mut builder, metadata, group, &wanted).await?
-        {
+    for group in prune::row_groups(metadata, wanted).map_err(damaged)? {
+        // Pages first: they are in memory.
+        let pages = prune::rows(metadata, &[group], wanted).map_err(damaged)?;
+        let rows = pages.map_or(usize::MAX, |pages| pages.row_count());
+        if rows > 0 && (rows <= ROWS_WITHOUT_BLOOM || blooms_allow(store, file, &tail, group, wanted)?) {
             groups.push(group);
         }
     }
-    let selection = prune::rows(metadata, &groups, &wanted)?;
-    let mut builder = builder.with_row_groups(groups).with_batch_size(BATCH_ROWS);
-    if let Some(selection) = selection {
-        builder = builder.with_row_selection(selection);
-    }
-    let mut batches: Vec<RecordBatch> = builder.build()?.try_collect().await?;
-    if batches.is_empty() {
-        batches.push(RecordBatch::new_empty(Arc::clone(metadata.schema())));
-    }
-    Ok(batches)
+    let selection = prune::rows(metadata, &groups, wanted).map_err(damaged)?;
+    let parts = VerifiedParts::read(store, file, &tail, &prune::ranges(metadata, &groups, selection.as_ref()))?;
+    guarded(file, || {
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, metadata.clone())
+            .with_row_groups(groups)
+            .with_batch_size(BATCH_ROWS);
+        if let Some(selection) = selection {
+            // Rows that are not selected are skipped by their pages: those have not been read.
+            builder = builder.with_row_selection(selection).with_row_selection_policy(RowSelectionPolicy::Selectors);
+        }
+        let reader = builder.build().map_err(damaged)?;
+        let mut batches: Vec<RecordBatch> = reader
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;
+        if batches.is_empty() {
+            batches.push(RecordBatch::new_empty(Arc::clone(metadata.schema())));
+        }
+        Ok(batches)
+    })
 }
 
-async fn blooms_allow(
-    builder: &mut ParquetRecordBatchStreamBuilder<VerifiedReader>,
-    metadata: &ArrowReaderMetadata,
-    group: usize,
-    wanted: &[Wanted],
-) -> Result<bool, ParquetError> {
+fn blooms_allow(store: &Store, file: &StoredFile, tail: &Tail, group: usize, wanted: &[Wanted]) -> Result<bool> {
+    let metadata = &tail.metadata;
     for wanted in wanted {
         let Some(column) = prune::bloom_column(metadata, wanted) else { continue };
-        if let Some(filter) = builder.get_row_group_column_bloom_filter(group, column).await?
-            && !prune::bloom_allows(metadata, wanted, &filter)
-        {
+        let column = metadata.metadata().row_group(group).column(column);
+        let (Some(offset), Some(length)) = (column.bloom_filter_offset(), column.bloom_filter_length()) else {
+            continue;
+        };
+        let (offset, length) = (offset.unsigned_abs(), u64::from(length.unsigned_abs()));
+        let parts = VerifiedParts::read(store, file, tail, &[offset..offset.saturating_add(length)])?;
+        let filter = guarded(file, || Sbbf::read_from_column_chunk(column, &parts).map_err(|e| reading(file, e)))?;
+        if filter.is_some_and(|filter| !prune::bloom_allows(metadata, wanted, &filter)) {
             return Ok(false);
         }
     }
@@ -215,16 +249,7 @@ fn blocks(metadata: &ParquetMetaData) -> Option<Vec<u32>> {
         .collect()
 }
 
-/// The error of a Parquet reader: of the store, damage, or both's words in the reader's.
+/// The error of a Parquet reader, which reads what is in memory.
 fn reading(file: &StoredFile, error: ParquetError) -> BatchError {
-    match error {
-        ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
-            Ok(error) => BatchError::store("read", &file.path)(*error),
-            Err(inner) => match inner.downcast::<BlockDamaged>() {
-                Ok(damaged) => BatchError::damaged(&file.path, damaged.to_string()),
-                Err(inner) => BatchError::damaged(&file.path, inner.to_string()),
-            },
-        },
-        other => BatchError::damaged(&file.path, other.to_string()),
-    }
+    BatchError::damaged(&file.path, error.to_string())
 }

@@ -1,45 +1,38 @@
-//! Reading parts of a file, each byte verified.
+//! Parts of a file, read at once, each byte verified.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, io::Cursor, ops::Range};
 
-use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, future::BoxFuture};
-use object_store::{ObjectStore, path::Path as ObjectPath};
+use bytes::Bytes;
 use parquet::{
-    arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
-    errors::{ParquetError, Result},
-    file::metadata::ParquetMetaData,
+    errors::{ParquetError, Result as ParquetResult},
+    file::reader::{ChunkReader, Length},
 };
 
 use super::{BLOCK_BYTES, tails::Tail};
-use crate::store::failure;
+use crate::{
+    error::{BatchError, Result},
+    manifest::StoredFile,
+    store::Store,
+};
 
-/// The damage that a reader met, through the Parquet reader's error type.
-#[derive(Debug, thiserror::Error)]
-#[error("block {block} (bytes from {from}) does not have the checksum it was written with")]
-pub(crate) struct BlockDamaged {
-    pub block: u64,
-    pub from: u64,
+/// What the Parquet reader is given in place of a file: the blocks that hold the ranges it will ask for.
+#[derive(Debug)]
+pub(crate) struct VerifiedParts {
+    /// By where they begin.
+    parts: BTreeMap<u64, Bytes>,
+    file_bytes: u64,
 }
 
-/// Gives the Parquet reader its ranges: whole blocks are read and checked, and cut to what was asked.
-pub(crate) struct VerifiedReader {
-    pub objects: Arc<dyn ObjectStore>,
-    pub location: ObjectPath,
-    /// Where the tail begins.
-    pub body_bytes: u64,
-    pub tail: Arc<Tail>,
-}
-
-impl VerifiedReader {
-    async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+impl VerifiedParts {
+    /// Reads whole blocks in one request and checks them.
+    pub(crate) fn read(store: &Store, file: &StoredFile, tail: &Tail, ranges: &[Range<u64>]) -> Result<VerifiedParts> {
+        let body_bytes = file.bytes - file.tail_bytes;
         let mut wanted: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-        for range in &ranges {
-            if range.start > range.end || range.end > self.body_bytes {
-                return Err(ParquetError::General(format!("the range {range:?} is not in the file's body")));
+        for range in ranges {
+            if range.start > range.end || range.end > body_bytes {
+                return Err(BatchError::damaged(&file.path, format!("the range {range:?} is not in the file's body")));
             }
-            let blocks = range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES);
-            wanted.push(blocks);
+            wanted.push(range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES));
         }
         wanted.retain(|blocks| !blocks.is_empty());
         wanted.sort_unstable_by_key(|blocks| blocks.start);
@@ -51,87 +44,66 @@ impl VerifiedReader {
             }
         }
         let byte_ranges: Vec<Range<u64>> =
-            runs.iter().map(|run| run.start * BLOCK_BYTES..self.end_of(run.end)).collect();
-        // What does not pass is read once more before it counts as damaged: an answer may be cut off on its way.
-        let read = match self.read_blocks(&runs, &byte_ranges).await? {
-            Ok(read) => read,
-            Err(_) => self.read_blocks(&runs, &byte_ranges).await??,
-        };
-        ranges.iter().map(|range| cut(&read, range)).collect()
-    }
-
-    /// The parts by where they begin. The outer error is of the store, the inner one of what was read.
-    async fn read_blocks(
-        &self,
-        runs: &[Range<u64>],
-        byte_ranges: &[Range<u64>],
-    ) -> Result<Result<BTreeMap<u64, Bytes>>> {
-        let parts = match self.objects.get_ranges(&self.location, byte_ranges).await {
-            Err(cause) if failure::is_behind_end(&cause) => {
-                self.objects.get_ranges(&self.location, byte_ranges).await?
-            }
-            read => read?,
-        };
-        let mut read = BTreeMap::new();
-        for ((run, range), part) in runs.iter().zip(byte_ranges).zip(parts) {
-            if let Err(damaged) = self.verify(run, range, &part) {
-                return Ok(Err(damaged));
-            }
-            read.insert(range.start, part);
+            runs.iter().map(|run| run.start * BLOCK_BYTES..(run.end * BLOCK_BYTES).min(body_bytes)).collect();
+        let mut parts = BTreeMap::new();
+        if !byte_ranges.is_empty() {
+            let read = store.get_ranges_checked(&file.path, &byte_ranges, |read| {
+                read.iter().zip(&byte_ranges).try_for_each(|(part, range)| verify(file, tail, range, part))
+            })?;
+            parts.extend(byte_ranges.iter().map(|range| range.start).zip(read));
         }
-        Ok(Ok(read))
-    }
-
-    fn end_of(&self, block_end: u64) -> u64 {
-        (block_end * BLOCK_BYTES).min(self.body_bytes)
-    }
-
-    fn verify(&self, run: &Range<u64>, range: &Range<u64>, part: &Bytes) -> Result<()> {
-        if part.len() as u64 != range.end - range.start {
-            return Err(ParquetError::EOF(format!("read {} bytes of {range:?}", part.len())));
-        }
-        for (block, bytes) in run.clone().zip(part.chunks(BLOCK_BYTES as usize)) {
-            let written = self.tail.blocks.get(block as usize).copied();
-            if written != Some(crc32c::crc32c(bytes)) {
-                return Err(ParquetError::External(Box::new(BlockDamaged { block, from: block * BLOCK_BYTES })));
-            }
-        }
-        Ok(())
+        Ok(VerifiedParts { parts, file_bytes: file.bytes })
     }
 }
 
-/// The bytes of `range`, which lies in one of the parts.
-fn cut(parts: &BTreeMap<u64, Bytes>, range: &Range<u64>) -> Result<Bytes> {
-    if range.is_empty() {
-        return Ok(Bytes::new());
+/// Checks whole blocks, which begin at the beginning of `range`.
+fn verify(file: &StoredFile, tail: &Tail, range: &Range<u64>, part: &Bytes) -> Result<()> {
+    if part.len() as u64 != range.end - range.start {
+        return Err(BatchError::damaged(&file.path, format!("read {} bytes of {range:?}", part.len())));
     }
-    let (start, part) = parts
-        .range(..=range.start)
-        .next_back()
-        .ok_or_else(|| ParquetError::General(format!("the range {range:?} was not read")))?;
-    let (from, to) = ((range.start - start) as usize, (range.end - start) as usize);
-    // A page is kept apart from the run it came in, so that a small answer does not hold a large buffer.
-    if (to - from) * 4 < part.len() {
-        let mut copy = BytesMut::with_capacity(to - from);
-        copy.extend_from_slice(&part[from..to]);
-        return Ok(copy.freeze());
+    for (block, bytes) in (range.start / BLOCK_BYTES..).zip(part.chunks(BLOCK_BYTES as usize)) {
+        if tail.blocks.get(block as usize).copied() != Some(crc32c::crc32c(bytes)) {
+            let from = block * BLOCK_BYTES;
+            let reason = format!("block {block} (bytes from {from}) does not have the checksum it was written with");
+            return Err(BatchError::damaged(&file.path, reason));
+        }
     }
-    Ok(part.slice(from..to))
+    Ok(())
 }
 
-impl AsyncFileReader for VerifiedReader {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        async move { Ok(self.read(vec![range]).await?.remove(0)) }.boxed()
+impl Length for VerifiedParts {
+    fn len(&self) -> u64 {
+        self.file_bytes
+    }
+}
+
+impl ChunkReader for VerifiedParts {
+    type T = Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        let (from, part) = self.part(start)?;
+        Ok(Cursor::new(part.slice(from..)))
     }
 
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.read(ranges).boxed()
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let (from, part) = self.part(start)?;
+        match from.checked_add(length) {
+            Some(to) if to <= part.len() => Ok(part.slice(from..to)),
+            _ => Err(ParquetError::EOF(format!("{length} bytes from {start} were not read"))),
+        }
     }
+}
 
-    fn get_metadata<'a>(
-        &'a mut self,
-        _: Option<&'a ArrowReaderOptions>,
-    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
-        futures::future::ready(Ok(Arc::clone(self.tail.metadata.metadata()))).boxed()
+impl VerifiedParts {
+    /// The part that holds the byte at `start`, and where in it that is.
+    fn part(&self, start: u64) -> ParquetResult<(usize, &Bytes)> {
+        let holding = self.parts.range(..=start).next_back();
+        holding
+            .map(|(begin, part)| ((start - begin) as usize, part))
+            .filter(|(from, part)| *from < part.len())
+            .ok_or_else(|| ParquetError::EOF(format!("the byte at {start} was not read")))
     }
 }

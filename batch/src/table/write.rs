@@ -20,7 +20,7 @@ use parquet::{
 };
 use rayon::prelude::*;
 
-use super::{BLOCK_BYTES, BLOCKS_KEY, FINGERPRINT_KEY, FORMAT, FORMAT_KEY, TABLE_KEY};
+use super::{BLOCK_BYTES, BLOCKS_KEY, FINGERPRINT_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS, TABLE_KEY};
 use crate::{
     error::{BatchError, Result},
     manifest::StoredFile,
@@ -31,8 +31,6 @@ use crate::{
 const ROW_GROUP_ROWS: usize = 128 << 10;
 /// From so many rows on, handing columns to other threads pays.
 const ROWS_SIDE_BY_SIDE: usize = 8 << 10;
-/// Rows of a page: what a lookup reads at least of each column.
-const PAGE_ROWS: usize = 4 << 10;
 /// Bytes of a dictionary: a lookup reads it whole, for a page that uses it. Columns with more values are written plainly.
 const DICTIONARY_BYTES: usize = 64 << 10;
 /// Bytes of a row group, for rows that are long.
@@ -206,7 +204,7 @@ fn properties(spec: &TableSpec, schema: &SchemaRef) -> WriterProperties {
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(1024)
+        .set_write_batch_size(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_sorting_columns((spec.key_columns > 0).then(|| sorting.collect()))
         .set_key_value_metadata(Some(

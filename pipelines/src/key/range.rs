@@ -137,23 +137,24 @@ fn range(
     lower: Option<&(Vec<u8>, bool)>,
     upper: Option<&(Vec<u8>, bool)>,
 ) -> Range<usize> {
-    let at = |cell: &[u8], after: bool| {
+    let bound = |cell: &[u8], after: bool| {
         let bound = [prefix, cell].concat();
-        if after { after_prefix(keys, &bound) } else { keys.lower_bound(&bound) }
+        if after { after_prefix(bound) } else { Some(bound) }
     };
-    let start = lower.map_or_else(|| at(&[], false), |(cell, inclusive)| at(cell, !inclusive));
-    let end = upper.map_or_else(|| at(&[], true), |(cell, inclusive)| at(cell, *inclusive));
-    start..end.max(start)
+    let first = lower.map_or_else(|| bound(&[], false), |(cell, inclusive)| bound(cell, !inclusive));
+    let start = first.map_or(keys.len(), |bound| keys.lower_bound(&bound));
+    let end = upper.map_or_else(|| bound(&[], true), |(cell, inclusive)| bound(cell, *inclusive));
+    // A lookup's stretch is short: its end lies near its beginning.
+    start..end.map_or(keys.len(), |bound| keys.gallop(start, &bound))
 }
 
-/// Index of the first key above all keys that begin with `prefix`.
-fn after_prefix(keys: &EncodedKeys, prefix: &[u8]) -> usize {
-    let mut bound = prefix.to_vec();
-    while let Some(last) = bound.pop() {
+/// The least key above all keys that begin with `prefix`, if there can be one.
+fn after_prefix(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
+    while let Some(last) = prefix.pop() {
         if last < u8::MAX {
-            bound.push(last + 1);
-            return keys.lower_bound(&bound);
+            prefix.push(last + 1);
+            return Some(prefix);
         }
     }
-    keys.len()
+    None
 }

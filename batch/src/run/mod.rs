@@ -196,6 +196,7 @@ impl Attempt<'_> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(run.options.threads.unwrap_or(0))
             .thread_name(|i| format!("watershed-batch-{i}"))
+            .start_handler(|_| yield_to_others())
             .build()
             .map_err(|error| BatchError::Threads(error.to_string()))?;
         let scratch = Scratch::new(&run.options.files, &run.options.scratch, &run.options.writer);
@@ -379,5 +380,18 @@ fn view_report(job: &Job, build: ViewBuild, written: Vec<String>, state: &ViewSt
         late,
         rows: state.rows(),
         bytes: state.bytes(),
+    }
+}
+
+/// How much a run's threads yield: beside a busy thread of usual priority, one gets a tenth of the core.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of this thread, so that appends, the speed layer and questions go first where they share cores with a run.
+fn yield_to_others() {
+    // Linux has priorities of threads, elsewhere they are the process's.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+        tracing::debug!(%error, "a batch run goes on with the usual priority");
     }
 }

@@ -10,7 +10,7 @@ use num_traits::ToPrimitive;
 use crate::aggregate::{
     accumulator::{Cell, take_bytes},
     integer_sum::SquareSum,
-    rounding::Dyadic,
+    rounding::{Dyadic, encode_small},
     wide::{Wide, WideSquares, WideSum},
 };
 
@@ -182,7 +182,10 @@ impl Cell for ExactDouble {
     fn encode(&self, into: &mut Vec<u8>) {
         into.push(self.flags);
         if self.is_some() {
-            self.total().encode(into);
+            match self.small() {
+                Some((fixed, exponent)) => encode_small(fixed, exponent, into),
+                None => self.total().encode(into),
+            }
         }
     }
 

@@ -48,6 +48,14 @@ impl Dyadic {
     }
 }
 
+/// [`Dyadic::encode`] of `number` · 2^exponent, without allocating.
+pub(super) fn encode_small(number: i128, exponent: i32, into: &mut Vec<u8>) {
+    let zeros = if number == 0 { -exponent } else { number.trailing_zeros() as i32 };
+    into.extend_from_slice(&((exponent + zeros) as i16).to_le_bytes());
+    let magnitude = number.unsigned_abs().checked_shr(zeros.unsigned_abs()).unwrap_or(0);
+    encode_integer(number < 0, &magnitude.to_be_bytes(), into);
+}
+
 /// Appends an integer: 16 bits, little endian, with the number of magnitude bytes (and the highest bit for a negative
 /// integer), then the magnitude, big endian, without leading zeros.
 pub(super) fn encode_integer(negative: bool, magnitude_be: &[u8], into: &mut Vec<u8>) {

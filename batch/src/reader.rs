@@ -8,13 +8,13 @@ use watershed_pipelines::{
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials, TableLayout},
     source::ViewCounts,
-    tail::{Budget, Taken},
+    tail::{Budget, Taken, frame_bytes},
 };
 
 use crate::{
     columns,
     error::{BatchError, Result},
-    manifest::{Manifest, PartitionState, ViewState},
+    manifest::{Manifest, PartitionState, StoredFile, ViewState},
     store::Store,
     table::{prune::Wanted, read},
 };
@@ -75,17 +75,19 @@ impl ViewReader {
         let partitions = kernel.partitions_of(&filter);
         let wanted: Vec<(&String, &PartitionState)> =
             state.partitions.iter().filter(|(name, _)| partitions.matches(name)).collect();
-        let parts: Vec<(Partials, Taken<'_>)> = wanted
-            .into_par_iter()
-            .map(|(_, partition)| {
-                let exceeded = BatchError::pipeline(view);
-                budget.check().map_err(&exceeded)?;
-                let partials = read_files(&self.store, view, kernel, partition, &filter)?;
-                let partials = if filter.is_all() { partials } else { kernel.select(&partials, &filter) };
-                let taken = budget.take(partials.memory_bytes() as u64).map_err(&exceeded)?;
-                Ok((partials, taken))
-            })
-            .collect::<Result<_>>()?;
+        let read = |(_, partition): (&String, &PartitionState)| {
+            let exceeded = BatchError::pipeline(view);
+            budget.check().map_err(&exceeded)?;
+            let partials = read_files(&self.store, view, kernel, partition, &filter)?;
+            let partials = if filter.is_all() { partials } else { kernel.select(&partials, &filter) };
+            let taken = budget.take(partials.memory_bytes() as u64).map_err(&exceeded)?;
+            Ok((partials, taken))
+        };
+        let parts: Vec<(Partials, Taken<'_>)> = match wanted.as_slice() {
+            // A lookup: no other thread has to be woken.
+            [one] => vec![read(*one)?],
+            _ => wanted.into_par_iter().map(read).collect::<Result<_>>()?,
+        };
         // Merged, they take as much again.
         let (parts, taken): (Vec<Partials>, Vec<Taken<'_>>) = parts.into_iter().unzip();
         let all = parts.iter().map(|partials| partials.memory_bytes() as u64).sum();
@@ -94,6 +96,47 @@ impl ViewReader {
         drop(taken);
         partials.counts = state.counts;
         Ok(partials)
+    }
+
+    /// What finished rows are made of, together with the partials `others`: rows that are finished as they are stored, in any order,
+    /// and the partials of the rest, among them those of every key in `others`. Counts are zero. Ended as
+    /// [`ViewReader::read_within`] is.
+    pub fn read_beside(
+        &self,
+        view: &str,
+        fingerprint: &str,
+        kernel: &CoreKernel,
+        others: &Partials,
+        budget: &Budget<'_>,
+    ) -> Result<(Option<DataFrame>, Partials)> {
+        if !kernel.stores_finished() {
+            return Ok((None, self.read_within(view, fingerprint, kernel, &KeyFilter::all(), budget)?));
+        }
+        let failed = BatchError::pipeline(view);
+        let divide = |frame: DataFrame| {
+            budget.check().map_err(&failed)?;
+            let taken = budget.take(frame_bytes(&frame)).map_err(&failed)?;
+            let (rows, partials) = kernel.divide_stored(frame, others).map_err(&failed)?;
+            Ok((rows, partials, taken))
+        };
+        let partitions: Vec<&PartitionState> = self.state(view, fingerprint)?.partitions.values().collect();
+        let groups: Vec<Vec<(DataFrame, Partials, Taken<'_>)>> = partitions
+            .into_par_iter()
+            .map(|partition| read::map_groups(&self.store, only_file(view, partition)?, divide))
+            .collect::<Result<_>>()?;
+        let (mut rows, mut partials): (Option<DataFrame>, Vec<Partials>) = (None, Vec::new());
+        let mut taken = Vec::new();
+        for (group, apart, of_group) in groups.into_iter().flatten() {
+            taken.push(of_group);
+            if !apart.is_empty() {
+                partials.push(apart);
+            }
+            match &mut rows {
+                Some(rows) => rows.vstack_mut_owned(group).map(drop).map_err(|error| failed(error.into()))?,
+                none => *none = Some(group),
+            }
+        }
+        Ok((rows, merge(view, kernel, partials)?))
     }
 
     /// The partials of one partition of a view, whole and verified. Counts are zero.
@@ -119,6 +162,17 @@ impl ViewReader {
             batches.push(arrow_array::RecordBatch::new_empty(crate::run::rejected::schema()));
         }
         columns::from_arrow(&batches)
+    }
+}
+
+/// The file of a partition that has one table.
+fn only_file<'a>(view: &str, partition: &'a PartitionState) -> Result<&'a StoredFile> {
+    match partition.files.as_slice() {
+        [file] => Ok(file),
+        files => {
+            let reason = format!("the manifest names {} tables, the view has 1", files.len());
+            Err(BatchError::damaged(files.first().map_or(view, |file| &file.path), reason))
+        }
     }
 }
 

@@ -46,6 +46,9 @@ fn canonical_order(rows: &EncodedKeys, height: usize) -> Vec<IdxSize> {
 
 /// The same rows in canonical order. Free of copies if they are in that order already.
 pub fn sort_canonical(frame: DataFrame) -> Result<DataFrame, PipelineError> {
+    if frame.height() <= 1 {
+        return Ok(frame);
+    }
     let rows = encode_rows(&frame)?;
     if (1..frame.height()).all(|row| rows.get(row - 1) <= rows.get(row)) {
         return Ok(frame);

@@ -16,7 +16,7 @@ use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     registry::Registry,
     source::{SourceCounts, ViewCounts},
-    tail::{BoxError, Budget, Rel, Relations, TailPlan},
+    tail::{BoxError, Budget, Rel, Relations, TailPlan, frame_bytes},
     types::{Schema, Value},
 };
 use watershed_speed::{Built, SpeedOptions};
@@ -269,45 +269,52 @@ impl Serving {
     /// The finished core rows of a materialized view whose keys lie in `filter`.
     fn rows(&self, pin: &Pin, view: &str, filter: &KeyFilter, budget: &Budget<'_>) -> Result<DataFrame> {
         let kernel = &self.kernels[view];
-        let of_partials = kernel.partials_filter(filter);
-        let stored = match &pin.manifest {
-            Some(manifest) if self.is_built(manifest, view) => {
-                // What is compressed takes no less when it is read.
-                let least = manifest.views[view].files().map(|file| file.bytes).sum();
-                drop(budget.take(if filter.is_all() { least } else { 0 })?);
-                Some(self.batch.read(manifest, view, kernel, filter, budget)?)
+        let stored = pin.manifest.as_ref().filter(|manifest| self.is_built(manifest, view));
+        let live = pin.snapshot.view(view, stored.map(|_| &pin.low), pin.high.as_ref())?;
+        let live: Vec<&Partials> = live.iter().map(|partials| &**partials).collect();
+        match stored {
+            Some(manifest) if filter.is_all() => self.all_rows(manifest, view, &live, budget),
+            Some(manifest) => {
+                let stored = self.batch.read(manifest, view, kernel, filter, budget)?;
+                wanted_rows(kernel, [&stored].into_iter().chain(live), filter, budget)
             }
-            _ => None,
-        };
+            None if filter.is_all() => finished(kernel, &live, budget),
+            None => wanted_rows(kernel, live.into_iter(), filter, budget),
+        }
+    }
+
+    /// All rows of a view that a run has built. Only where the live part has the same key are the two sides' partials merged.
+    fn all_rows(
+        &self,
+        manifest: &Arc<Manifest>,
+        view: &str,
+        live: &[&Partials],
+        budget: &Budget<'_>,
+    ) -> Result<DataFrame> {
+        let kernel = &self.kernels[view];
+        // What is compressed takes no less when it is read.
+        drop(budget.take(manifest.views[view].files().map(|file| file.bytes).sum())?);
         let mut taken = budget.take(0)?;
-        let mut count = |partials: &Partials| -> Result<()> {
-            budget.check()?;
-            Ok(taken.grow(partials.memory_bytes() as u64)?)
-        };
-        stored.iter().try_for_each(&mut count)?;
-        let live = pin.snapshot.view(view, stored.as_ref().map(|_| &pin.low), pin.high.as_ref())?;
-        let all = stored.iter().chain(live.iter().map(|partials| &**partials));
-        let selected: Vec<Partials>;
-        let parts: Vec<&Partials> = if filter.is_all() {
-            all.collect()
-        } else {
-            selected = all
-                .map(|partials| {
-                    let selected = kernel.select(partials, &of_partials);
-                    count(&selected)?;
-                    Ok(selected)
-                })
-                .collect::<Result<_>>()?;
-            selected.iter().filter(|partials| !partials.is_empty()).collect()
-        };
-        let finished = match parts.as_slice() {
-            [one] => kernel.finish_within_budget(one, filter, budget)?,
+        live.iter().try_for_each(|partials| taken.grow(partials.memory_bytes() as u64))?;
+        let several: Partials;
+        let live = match live {
+            [one] => *one,
             parts => {
-                parts.iter().try_for_each(|partials| count(partials))?;
-                kernel.finish_within_budget(&kernel.merge(parts)?, filter, budget)?
+                several = kernel.merge(parts)?;
+                taken.grow(several.memory_bytes() as u64)?;
+                &several
             }
         };
-        Ok(finished)
+        let (rows, partials) = self.batch.read_beside(manifest, view, kernel, live, budget)?;
+        taken.grow(rows.as_ref().map_or(0, frame_bytes))?;
+        let merged = finished(kernel, &[&partials, live], budget)?;
+        Ok(match rows {
+            Some(mut rows) => {
+                rows.vstack_mut_owned(merged).map_err(PipelineError::from)?;
+                rows
+            }
+            None => merged,
+        })
     }
 
     pub(crate) fn is_built(&self, manifest: &Manifest, view: &str) -> bool {
@@ -346,6 +353,55 @@ impl Serving {
         }
         Ok(receipt)
     }
+}
+
+/// The rows of all these partials, finished.
+fn finished(kernel: &CoreKernel, parts: &[&Partials], budget: &Budget<'_>) -> Result<DataFrame> {
+    let mut taken = budget.take(0)?;
+    let mut count = |partials: &Partials| -> Result<()> {
+        budget.check()?;
+        Ok(taken.grow(partials.memory_bytes() as u64)?)
+    };
+    parts.iter().try_for_each(|partials| count(partials))?;
+    let filter = KeyFilter::all();
+    Ok(match parts {
+        [one] => kernel.finish_within_budget(one, &filter, budget)?,
+        parts => {
+            // Merged, they take as much again.
+            parts.iter().try_for_each(|partials| count(partials))?;
+            kernel.finish_within_budget(&kernel.merge(parts)?, &filter, budget)?
+        }
+    })
+}
+
+/// Those rows of all these partials whose keys lie in `filter`, finished.
+fn wanted_rows<'a>(
+    kernel: &CoreKernel,
+    parts: impl Iterator<Item = &'a Partials>,
+    filter: &KeyFilter,
+    budget: &Budget<'_>,
+) -> Result<DataFrame> {
+    let of_partials = kernel.partials_filter(filter);
+    let mut taken = budget.take(0)?;
+    let mut count = |partials: &Partials| -> Result<()> {
+        budget.check()?;
+        Ok(taken.grow(partials.memory_bytes() as u64)?)
+    };
+    let mut selected = Vec::new();
+    for partials in parts {
+        let partials = kernel.select(partials, &of_partials);
+        count(&partials)?;
+        if !partials.is_empty() {
+            selected.push(partials);
+        }
+    }
+    Ok(match selected.as_slice() {
+        [one] => kernel.finish_within_budget(one, filter, budget)?,
+        parts => {
+            parts.iter().try_for_each(&mut count)?;
+            kernel.finish_within_budget(&kernel.merge(&parts.iter().collect::<Vec<_>>())?, filter, budget)?
+        }
+    })
 }
 
 /// What a manifest says to the speed layer.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use polars::prelude::DataFrame;
 use watershed_batch::{BatchError, Manifest};
 use watershed_log::Position;
 use watershed_pipelines::{
@@ -37,6 +38,19 @@ pub trait BatchSide: Send + Sync {
         filter: &KeyFilter,
         budget: &Budget<'_>,
     ) -> Result<Partials, BatchError>;
+
+    /// What all finished rows of a view at the manifest's cut are made of, together with the partials `others`: rows that are finished
+    /// as they are stored, if the side has such, and the partials of the rest, among them those of every key in `others`.
+    fn read_beside(
+        &self,
+        manifest: &Arc<Manifest>,
+        view: &str,
+        kernel: &CoreKernel,
+        _others: &Partials,
+        budget: &Budget<'_>,
+    ) -> Result<(Option<DataFrame>, Partials), BatchError> {
+        Ok((None, self.read(manifest, view, kernel, &KeyFilter::all(), budget)?))
+    }
 }
 
 /// Where the live part is kept.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use polars::prelude::DataFrame;
+
 use crate::sides::BatchSide;
 use watershed_batch::{BatchError, Manifest, Store, ViewReader};
 use watershed_log::Position;
@@ -46,7 +48,33 @@ impl BatchSide for StoredViews {
         filter: &KeyFilter,
         budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
-        let fingerprint = manifest.views.get(view).map(|state| state.fingerprint.clone()).unwrap_or_default();
-        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_within(view, &fingerprint, kernel, filter, budget)
+        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_within(
+            view,
+            fingerprint(manifest, view),
+            kernel,
+            filter,
+            budget,
+        )
     }
+
+    fn read_beside(
+        &self,
+        manifest: &Arc<Manifest>,
+        view: &str,
+        kernel: &CoreKernel,
+        others: &Partials,
+        budget: &Budget<'_>,
+    ) -> Result<(Option<DataFrame>, Partials), BatchError> {
+        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_beside(
+            view,
+            fingerprint(manifest, view),
+            kernel,
+            others,
+            budget,
+        )
+    }
+}
+
+fn fingerprint<'a>(manifest: &'a Manifest, view: &str) -> &'a str {
+    manifest.views.get(view).map_or("", |state| &state.fingerprint)
 }

@@ -155,7 +155,7 @@ pub(super) fn outside_calendar(_: Failure) -> PipelineError {
     PipelineError::Stored("a window lies outside the years 1 to 9999".to_owned())
 }
 
-fn window_ends(starts: &Column, clock: &WindowClock, window: &Window) -> Result<Column, PipelineError> {
+pub(super) fn window_ends(starts: &Column, clock: &WindowClock, window: &Window) -> Result<Column, PipelineError> {
     debug_assert!(matches!(starts.dtype(), PolarsType::Datetime(..)));
     let TypedColumn { values: Values::BigInt(starts), .. } = TypedColumn::new(starts)? else {
         return Err(outside_calendar(Failure::TimestampOutOfRange));

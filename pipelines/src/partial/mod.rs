@@ -14,6 +14,7 @@ mod panes;
 mod partitions;
 mod reduction;
 mod storage;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;

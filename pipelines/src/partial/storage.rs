@@ -66,7 +66,7 @@ impl CoreKernel {
             name: "groups".to_owned(),
             schema: Schema { fields: keys().chain(aggregates.iter().map(|a| field(&a.name, a.data_type))).collect() },
             key_columns: plan.keys.len(),
-            states: states.map(|(a, _)| format!("{STATE_PREFIX}{}", a.name)).collect(),
+            states: states.map(|(a, _)| state_column(&a.name)).collect(),
         }];
         for (i, call) in plan.calls.iter().enumerate() {
             if let (Some(_), Some(data_type)) = (call.distinct, call.argument_type) {
@@ -110,7 +110,7 @@ impl CoreKernel {
             }
             let (finished, state) = state.store(&call.name)?;
             columns.push(finished);
-            states.extend(state.map(|s| s.with_name(format!("{STATE_PREFIX}{}", call.name).into())));
+            states.extend(state.map(|s| s.with_name(state_column(&call.name).into())));
         }
         Ok((columns, states))
     }
@@ -131,7 +131,7 @@ impl CoreKernel {
                     state.resize(frame.height());
                     continue;
                 }
-                let states = frame.column(&format!("{STATE_PREFIX}{}", call.name)).ok();
+                let states = frame.column(&state_column(&call.name)).ok();
                 let finished = column(layout, frame, &call.name)?;
                 state.restore(finished, states)?;
             }
@@ -141,11 +141,16 @@ impl CoreKernel {
     }
 }
 
+/// The name of the column with an aggregate's states.
+pub(super) fn state_column(aggregate: &str) -> String {
+    format!("{STATE_PREFIX}{aggregate}")
+}
+
 fn no_table(table: usize) -> PipelineError {
     PipelineError::Stored(format!("there is no table {table}"))
 }
 
-fn keys_of(layout: &TableLayout, frame: &DataFrame) -> Result<EncodedKeys, PipelineError> {
+pub(super) fn keys_of(layout: &TableLayout, frame: &DataFrame) -> Result<EncodedKeys, PipelineError> {
     let columns = layout.schema.fields[..layout.key_columns]
         .iter()
         .map(|field| TypedColumn::new(column(layout, frame, &field.name)?))
@@ -158,7 +163,7 @@ fn keys_of(layout: &TableLayout, frame: &DataFrame) -> Result<EncodedKeys, Pipel
 }
 
 /// A column of the layout's type.
-fn column<'a>(layout: &TableLayout, frame: &'a DataFrame, name: &str) -> Result<&'a Column, PipelineError> {
+pub(super) fn column<'a>(layout: &TableLayout, frame: &'a DataFrame, name: &str) -> Result<&'a Column, PipelineError> {
     let table = &layout.name;
     let column = frame
         .column(name)

@@ -16,7 +16,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Exprs {
     input: Schema,
-    outputs: Vec<(PlSmallStr, CompiledExpr)>,
+    outputs: Vec<(PlSmallStr, Output)>,
+}
+
+#[derive(Clone, Debug)]
+enum Output {
+    /// One of the input's columns.
+    Column(usize),
+    Computed(CompiledExpr),
 }
 
 impl Exprs {
@@ -27,7 +34,13 @@ impl Exprs {
     ) -> Result<Exprs, PipelineError> {
         let outputs = exprs
             .into_iter()
-            .map(|(name, expr)| Ok((name.into(), CompiledExpr::compile(expr, input, registry)?)))
+            .map(|(name, expr)| {
+                let output = match expr {
+                    Expr::Column { index, .. } => Output::Column(*index),
+                    expr => Output::Computed(CompiledExpr::compile(expr, input, registry)?),
+                };
+                Ok((name.into(), output))
+            })
             .collect::<Result<_, PipelineError>>()?;
         Ok(Exprs { input: input.clone(), outputs })
     }
@@ -35,7 +48,11 @@ impl Exprs {
     /// One column per expression, under its name. The first expression with a failure decides the error.
     pub(super) fn columns(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<Vec<Column>, PipelineError> {
         let mut taken = budget.take(0)?;
-        self.outputs.iter().map(|(name, expr)| self.column(name, expr, frame, (budget, &mut taken))).collect()
+        let column = |(name, output): &(PlSmallStr, Output)| match output {
+            Output::Column(index) => Ok(frame.columns()[*index].clone().with_name(name.clone())),
+            Output::Computed(expr) => self.column(name, expr, frame, (budget, &mut taken)),
+        };
+        self.outputs.iter().map(column).collect()
     }
 
     /// The column of one expression, made of stretches of rows.

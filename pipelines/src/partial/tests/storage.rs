@@ -3,7 +3,12 @@
 use proptest::prelude::*;
 
 use super::fixtures::*;
-use crate::partial::Partials;
+use crate::{
+    aggregate::AggregateFunction,
+    canonical::canonical_rows,
+    partial::{CoreKernel, Partials},
+    registry::Registry,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -22,11 +27,35 @@ proptest! {
         let twice = kernel.merge(&[&back, &kernel.empty()]).unwrap();
         assert_same(&kernel, &whole, &twice);
     }
+
+    /// What is stored, taken as it is, and merged only where others have the key.
+    #[test]
+    fn stored_rows_are_finished_rows(kernel in views(), rows in rows(60, 5), stored in 0usize..60) {
+        let mut core = kernel.core().clone();
+        core.aggregates.retain(|call| call.function != AggregateFunction::CountDistinct);
+        let kernel = CoreKernel::compile(&core, &Registry::new()).unwrap();
+        if kernel.stores_finished() {
+            let (stored, live) = rows.split_at(stored.min(rows.len()));
+            let (stored, live) = (partials(&kernel, stored), partials(&kernel, live));
+            let (mut taken, apart) = kernel.divide_stored(kernel.to_frame(0, &stored).unwrap(), &live).unwrap();
+            let whole = kernel.finish(&kernel.merge(&[&stored, &live]).unwrap());
+            match (whole, kernel.finish(&kernel.merge(&[&apart, &live]).unwrap())) {
+                (Ok(whole), Ok(merged)) => {
+                    taken.vstack_mut(&merged).unwrap();
+                    prop_assert_eq!(taken.schema(), whole.schema());
+                    prop_assert_eq!(canonical_rows(&taken).unwrap(), canonical_rows(&whole).unwrap());
+                }
+                (whole, merged) => {
+                    prop_assert_eq!(whole.map(|_| ()).map_err(|e| e.to_string()), merged.map(|_| ()).map_err(|e| e.to_string()));
+                }
+            }
+        }
+    }
 }
 
 #[test]
 fn frames_in_disorder_are_refused() {
-    let kernel = crate::partial::CoreKernel::compile(&core(None, false), &crate::registry::Registry::new()).unwrap();
+    let kernel = CoreKernel::compile(&core(None, false), &Registry::new()).unwrap();
     let frames =
         || -> Vec<_> { (0..kernel.tables().len()).map(|t| kernel.to_frame(t, &kernel.empty()).unwrap()).collect() };
     let mut one_less = frames();

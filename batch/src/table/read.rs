@@ -215,8 +215,9 @@ fn blooms_allow(store: &Store, file: &StoredFile, tail: &Tail, group: usize, wan
         let (Some(offset), Some(length)) = (column.bloom_filter_offset(), column.bloom_filter_length()) else {
             continue;
         };
-        let (offset, length) = (offset.unsigned_abs(), u64::from(length.unsigned_abs()));
-        let parts = VerifiedParts::read(store, file, tail, &[offset..offset.saturating_add(length)])?;
+        let begin = offset.unsigned_abs();
+        let range = begin..begin.saturating_add(u64::from(length.unsigned_abs()));
+        let parts = VerifiedParts::read(store, file, tail, std::slice::from_ref(&range))?;
         let filter = guarded(file, || Sbbf::read_from_column_chunk(column, &parts).map_err(|e| reading(file, e)))?;
         if filter.is_some_and(|filter| !prune::bloom_allows(metadata, wanted, &filter)) {
             return Ok(false);

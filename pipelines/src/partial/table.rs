@@ -45,15 +45,15 @@ impl Table {
         }
         let keys: Vec<&EncodedKeys> = inputs.iter().map(|table| &table.keys).collect();
         let (keys, places) = merge_keys(&keys);
-        let merge = |(i, prototype): (usize, &Box<dyn Accumulator>)| {
-            let mut state = prototype.clone();
+        let merge = |i: usize| {
+            let mut state = prototypes[i].clone();
             state.resize(keys.len());
             inputs.iter().zip(&places).for_each(|(input, pairs)| state.merge_from(&*input.states[i], pairs));
             state
         };
         let states = match keys.len() < WORTH_THREADS {
-            true => prototypes.iter().enumerate().map(merge).collect(),
-            false => prototypes.par_iter().enumerate().map(merge).collect(),
+            true => (0..prototypes.len()).map(merge).collect(),
+            false => (0..prototypes.len()).into_par_iter().map(merge).collect(),
         };
         Table { keys, states }
     }

@@ -32,6 +32,11 @@ fn disk() -> SimulatedDisk {
 /// Appends, records an epoch and runs.
 fn run(project: &Project, store: &Store, seed: u64) -> Result<Report> {
     project.append(&events(6, seed));
+    run_again(project, store)
+}
+
+/// Records an epoch and runs.
+fn run_again(project: &Project, store: &Store) -> Result<Report> {
     store.record_epoch(&project.log.head()?, project.clock.now_micros(), &project.writer())?;
     project.run_on(store, &BatchOptions { threads: Some(1), ..project.options() })
 }
@@ -39,8 +44,12 @@ fn run(project: &Project, store: &Store, seed: u64) -> Result<Report> {
 /// What a process does that finds what a dead one left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
-    /// A run: its manifest follows the newest one.
+    /// A run over more records: its manifest follows the newest one.
     Run,
+    /// A run over the same ones: its manifest may have the dead one's epoch as its cut.
+    Again,
+    /// A look at what is the newest: by that, segments of the log are deleted.
+    Look,
     /// A collection: what the newest one replaces is gone.
     Collect,
 }
@@ -59,6 +68,8 @@ fn history(operation: u64, fate: Fate, next: Next) -> bool {
     let heir = store(&disk.process());
     match next {
         Next::Run => drop(run(&project, &heir, 3).unwrap()),
+        Next::Again => drop(run_again(&project, &heir).unwrap()),
+        Next::Look => {}
         Next::Collect => {
             let keep = Retention { manifests: 1, minutes: 0 };
             drop(heir.collect_garbage(keep, project.clock.now_micros() + 1).unwrap());
@@ -80,7 +91,7 @@ fn history(operation: u64, fate: Fate, next: Next) -> bool {
 #[test]
 #[expect(clippy::print_stderr, reason = "what was tried is told on standard error")]
 fn what_is_built_on_survives_a_power_failure_wherever_its_writer_was_killed() {
-    for next in [Next::Run, Next::Collect] {
+    for next in [Next::Run, Next::Again, Next::Collect, Next::Look] {
         let operations = [Fate::KILLED_BEFORE, Fate::KILLED_AFTER].map(|fate| {
             let mut operation = 0;
             while !history(operation, fate, next) {

@@ -162,20 +162,26 @@ impl World {
     pub(super) fn look(&mut self) {
         let violations = std::mem::take(&mut self.bucket.ledger().violations);
         assert!(violations.is_empty(), "{violations:#?}");
-        if self.machine.take_sync_failed() {
+        let sync_failed = self.machine.take_sync_failed();
+        if sync_failed {
             self.model.forget_promises_of_the_machine();
         }
         // Someone who asked it something may have met its death.
         if self.holder.as_ref().is_some_and(|holder| !holder.process.is_running()) {
             self.kill_holder();
         }
-        if let Some(mut holder) = self.holder.take() {
-            self.hear(&mut holder);
-            if !holder.stopped {
-                self.model.observe(&*holder.log);
-            }
-            self.holder = Some(holder);
+        let mut holder = self.holder.take();
+        if let Some(holder) = &mut holder {
+            self.hear(holder);
         }
+        // What is heard only now was told before that: a log whose sync failed writes nothing more.
+        if sync_failed {
+            self.model.forget_promises_of_the_machine();
+        }
+        if let Some(holder) = holder.as_ref().filter(|holder| !holder.stopped) {
+            self.model.observe(&*holder.log);
+        }
+        self.holder = holder;
         // A log that has stopped may have written how much is durable before it could tell anyone.
         if self.holder.as_ref().is_some_and(|holder| holder.stopped) {
             self.observe_remains();

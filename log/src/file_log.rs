@@ -184,7 +184,7 @@ impl FileLog {
         let lock = WriterLock::take(&disk, dir, options.control_socket.as_deref())?;
         let shared = Shared::new(disk, dir);
         let Recovered { writers, producers, report: recovery } =
-            recovery::open_all(&shared, options.producers_max, clock.now_micros())?;
+            recovery::open_all(&shared, options.producers_max, clock.now_micros(), sync_threads)?;
         let (heads, heads_seen) = watch::channel(shared.head()?);
         let (commands, taken) = mpsc::channel();
         let queue = AppendQueue::new(commands, &options);

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::attribution::{self, Attribution};
 use crate::file_log::Shared;
@@ -66,7 +67,9 @@ pub struct TornTail {
 ///
 /// What a process wrote before it died is there, but need not be durable: nothing may be built on it before it is. So every
 /// directory is synced.
-pub(crate) fn open_all(shared: &Shared, producers_max: usize, now_micros: i64) -> Result<Recovered> {
+///
+/// Up to `threads` partitions of a source are checked at a time.
+pub(crate) fn open_all(shared: &Shared, producers_max: usize, now_micros: i64, threads: usize) -> Result<Recovered> {
     let Shared { disk, dir, .. } = shared;
     for name in files::list(disk, dir)?.into_iter().filter(|name| files::check_source_name(name).is_ok()) {
         sources::refuse_headless(disk, &dir.join(name))?;
@@ -81,19 +84,17 @@ pub(crate) fn open_all(shared: &Shared, producers_max: usize, now_micros: i64) -
     for (name, partitions) in found {
         let (first, dir) = (writers.len(), dir.join(&name));
         files::sync_dir(disk, &dir)?;
+        let dirs: Vec<PathBuf> = (0..partitions).map(|partition| dir.join(partition.to_string())).collect();
+        let places: Vec<PartitionPlace<'_>> = (0..)
+            .zip(&dirs)
+            .map(|(partition, dir)| PartitionPlace { disk, dir, source: &name, partition, partitions, now_micros })
+            .collect();
         let mut known = Known::default();
-        for partition in 0..partitions {
-            let place = PartitionPlace {
-                disk,
-                dir: &dir.join(partition.to_string()),
-                source: &name,
-                partition,
-                partitions,
-                now_micros,
-            };
-            let (writer, learned) = open_partition(&place, &mut report)?;
-            writers.push(writer);
-            known.merge(learned);
+        for opened in open_partitions(&places, threads)? {
+            writers.push(opened.writer);
+            known.merge(opened.known);
+            report.torn.extend(opened.report.torn);
+            report.rebuilt.extend(opened.report.rebuilt);
         }
         if !known.is_empty() {
             producers.insert(name.clone(), Producers::recovered(&name, producers_max, known));
@@ -109,6 +110,43 @@ pub(crate) struct Recovered {
     /// By source, where there are any.
     pub producers: BTreeMap<String, Producers>,
     pub report: RecoveryReport,
+}
+
+/// One partition, opened.
+struct Opened {
+    writer: PartitionWriter,
+    known: Known,
+    report: RecoveryReport,
+}
+
+/// Opens partitions, up to `threads` at a time; in their order. The error is that of the first one that has one.
+fn open_partitions(places: &[PartitionPlace<'_>], threads: usize) -> Result<Vec<Opened>> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let open_some = || {
+        let mut opened = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(place) = places.get(index) else { break };
+            let mut report = RecoveryReport::default();
+            let result = open_partition(place, &mut report);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            opened.push((index, result.map(|(writer, known)| Opened { writer, known, report })));
+        }
+        opened
+    };
+    let mut opened = std::thread::scope(|scope| {
+        // If a thread cannot be had, the others do its part.
+        let helpers: Vec<_> = (1..threads.min(places.len()))
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, open_some).ok())
+            .collect();
+        let mut opened = open_some();
+        for helper in helpers {
+            opened.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        opened
+    });
+    opened.sort_by_key(|(index, _)| *index);
+    opened.into_iter().map(|(_, opened)| opened).collect()
 }
 
 /// Which partition is opened.

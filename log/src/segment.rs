@@ -15,7 +15,7 @@ use crate::{LogError, Offset, OpenMode, Result, files};
 
 /// A read looks at no less than this, so that finding the first batch takes one call.
 const READ_BYTES_MIN: u64 = 4 * 1024;
-/// How much of a file is read at a time when only headers are wanted.
+/// How much of a file is read at a time when only headers are wanted, and several are in it.
 const HEADER_WINDOW_BYTES: u64 = 64 * 1024;
 
 /// An open segment. The writer and any number of readers share one.
@@ -182,10 +182,13 @@ impl Segment {
     /// the way. Returns the place of the first batch that `go_on` refused, or the end of the file.
     fn walk(&self, mut place: Place, mut go_on: impl FnMut(Place, &BatchHeader) -> bool) -> Result<Place> {
         let file_bytes = self.file_bytes()?;
-        let (mut buffer, mut buffer_at) = (Bytes::new(), 0);
+        let (mut buffer, mut buffer_at, mut batch_bytes) = (Bytes::new(), 0, 0);
         while place.at < file_bytes {
             if place.at + BATCH_HEADER_BYTES as u64 > buffer_at + buffer.len() as u64 {
-                buffer = self.load(place.at, HEADER_WINDOW_BYTES.min(file_bytes - place.at))?;
+                // After a large batch the next one is likely large, too, and its body need not be read.
+                let is_large = batch_bytes > HEADER_WINDOW_BYTES / 4;
+                let window = if is_large { BATCH_HEADER_BYTES as u64 } else { HEADER_WINDOW_BYTES };
+                buffer = self.load(place.at, window.min(file_bytes - place.at))?;
                 buffer_at = place.at;
             }
             let header = self.header(&buffer[(place.at - buffer_at) as usize..], place)?;
@@ -197,7 +200,8 @@ impl Segment {
             if index.end == place {
                 index.push(&header);
             }
-            place = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+            batch_bytes = u64::from(header.bytes);
+            place = Place { offset: header.end_offset(), at: place.at + batch_bytes };
         }
         Ok(place)
     }

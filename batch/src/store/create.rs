@@ -70,6 +70,7 @@ impl Store {
     /// One request. The outer error is of this process, the inner one the store's.
     fn put_if_absent(&self, path: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
         if let Some(local) = self.local() {
+            local.sync_written()?;
             return Ok(local.create(path, &bytes).map_err(|source| of_file_system(path, source)));
         }
         let (location, payload) = (location_of(path), PutPayload::from(bytes));

@@ -5,7 +5,7 @@
 //! makes its name durable before anything is built on it: a later number, or the deletion of what it replaces.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -27,11 +27,14 @@ pub(super) struct LocalDirectory {
     settled: Mutex<BTreeMap<&'static str, u64>>,
     /// Whether the directory's own name is, and those of the ones above it.
     is_named: AtomicBool,
+    /// Directories in which this process has written files whose names may not be.
+    written: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl LocalDirectory {
     pub fn new(files: Arc<dyn FileSystem>, root: PathBuf) -> LocalDirectory {
-        LocalDirectory { files, root, settled: Mutex::default(), is_named: AtomicBool::new(false) }
+        let is_named = AtomicBool::new(false);
+        LocalDirectory { files, root, settled: Mutex::default(), is_named, written: Mutex::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -72,6 +75,32 @@ impl LocalDirectory {
         }
     }
 
+    /// Makes the contents of a file durable that this process has written. Its name is once [`Self::sync_written`] has been done, which
+    /// takes each directory once, however many files were written in it.
+    pub fn sync_contents(&self, path: &str) -> Result<()> {
+        let file = self.root.join(path);
+        let opened = self.files.open(&file, OpenMode::Read);
+        opened.and_then(|opened| opened.sync_all()).map_err(BatchError::io("sync", &file))?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend(self.above(&file).map(Path::to_owned));
+        Ok(())
+    }
+
+    /// Makes the names of all files durable whose contents were synced alone. Nothing may be created before that names one of them.
+    pub fn sync_written(&self) -> Result<()> {
+        // Held to the end: who finds nothing left to sync may rely on it.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for directory in written.iter() {
+            match self.files.sync_dir(directory) {
+                // An attempt was given up, and its files are gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced.map_err(BatchError::io("sync", directory))?,
+            }
+        }
+        written.clear();
+        Ok(())
+    }
+
     /// Makes a file that this process has written durable, and all names that lead to it.
     pub fn sync(&self, path: &str) -> Result<()> {
         self.sync_within(path)?;
@@ -109,13 +138,12 @@ impl LocalDirectory {
         let file = self.root.join(path);
         let opened = self.files.open(&file, OpenMode::Read);
         opened.and_then(|opened| opened.sync_all()).map_err(BatchError::io("sync", &file))?;
-        for above in file.ancestors().skip(1) {
-            self.files.sync_dir(above).map_err(BatchError::io("sync", above))?;
-            if above == self.root {
-                break;
-            }
-        }
-        Ok(())
+        self.above(&file).try_for_each(|above| self.files.sync_dir(above).map_err(BatchError::io("sync", above)))
+    }
+
+    /// The directories that lead to a file, down from its own to the root.
+    fn above<'a>(&'a self, file: &'a Path) -> impl Iterator<Item = &'a Path> {
+        file.ancestors().skip(1).take_while(|above| above.starts_with(&self.root))
     }
 
     fn sync_above(&self) -> Result<()> {

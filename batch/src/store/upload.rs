@@ -13,7 +13,7 @@ const PART_BYTES: usize = 16 << 20;
 const PARTS_IN_FLIGHT: usize = 4;
 
 impl Store {
-    /// Writes an object under a name that only this attempt uses, durably.
+    /// Writes an object under a name that only this attempt uses. It is durable before the next object is created, which may name it.
     ///
     /// Nobody else writes under this name, and objects are whole or not there. So where the answer was a failure, an object of
     /// this length is the one that was sent.
@@ -31,7 +31,7 @@ impl Store {
             }
         })?;
         written.map_err(BatchError::store("write", path))?;
-        self.sync(path)
+        self.local().map_or(Ok(()), |local| local.sync_contents(path))
     }
 }
 

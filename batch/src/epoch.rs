@@ -73,7 +73,8 @@ impl Store {
             self.check_last_epoch(number)?;
             let epoch = Epoch { number, position: position.clone(), created_at_micros, writer: writer.clone() };
             match self.create_sealed(&numbered(EPOCHS, number), FORMAT, &epoch)? {
-                Created::Ours => return Ok(epoch),
+                Created::Ours if self.is_new(number)? => return Ok(epoch),
+                Created::Ours => self.delete(vec![numbered(EPOCHS, number)])?,
                 // The chain has grown by at least one: the loop ends, for every turn needs another recorder's success.
                 Created::Theirs => {}
             }
@@ -82,6 +83,12 @@ impl Store {
 }
 
 impl Store {
+    /// Whether the number of an epoch that was just created had not been given before. A recorder that slept until others had recorded epochs,
+    /// cut behind them and forgotten this one finds its number free again.
+    pub(crate) fn is_new(&self, number: u64) -> Result<bool> {
+        Ok(self.cut_epoch()? <= number)
+    }
+
     /// Checks that the epoch before `number` is the last one: a manifest may have one as its cut that has gone since. Its number
     /// must not be given to another position.
     fn check_last_epoch(&self, number: u64) -> Result<()> {

@@ -241,3 +241,18 @@ fn a_run_whose_base_was_collected_meanwhile_has_lost_and_finds_no_damage() {
     assert!(matches!(outcome, Err(BatchError::LostRace { number: 2, .. })), "{outcome:?}");
     assert_eq!(project.answer(), project.at_once());
 }
+
+#[test]
+fn the_number_of_an_epoch_that_was_forgotten_is_not_given_again() {
+    let project = Project::new();
+    for i in 1..4 {
+        project.append(&events(5, i));
+        project.run().unwrap();
+    }
+    let keep = Retention { manifests: 1, minutes: 0 };
+    project.store.collect_garbage(keep, project.clock.now_micros()).unwrap();
+    assert!(project.store.epoch(1).unwrap().is_none(), "it is forgotten");
+    // What a recorder that slept since then asks after it has created the object.
+    assert!(!project.store.is_new(1).unwrap());
+    assert!(project.store.is_new(3).unwrap() && project.store.is_new(4).unwrap());
+}

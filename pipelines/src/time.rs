@@ -23,6 +23,11 @@ pub const MIN_DATE: i32 = -719_162;
 /// 9999-12-31.
 pub const MAX_DATE: i32 = 2_932_896;
 
+/// A timestamp that was worked out: also the end of the year 9999, where its last windows end.
+pub(crate) fn in_range_or_end(micros: i64) -> Result<i64, Failure> {
+    if micros == MAX_TIMESTAMP + 1 { Ok(micros) } else { in_range(micros) }
+}
+
 /// The timestamp, if it lies in the years 1 to 9999.
 pub(crate) fn in_range(micros: i64) -> Result<i64, Failure> {
     if (MIN_TIMESTAMP..=MAX_TIMESTAMP).contains(&micros) { Ok(micros) } else { Err(Failure::TimestampOutOfRange) }

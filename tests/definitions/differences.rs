@@ -157,9 +157,9 @@ const DIFFERENCES: &[Difference] = &[
         ("CAST(TIMESTAMP '2024-01-01' AS VARCHAR)", Some("2024-01-01 00:00:00")),
     ),
     difference(
-        "timestamps lie in the years 1 to 9999",
-        ("TIMESTAMP '9999-12-31' + INTERVAL '1 day'", None),
-        ("TIMESTAMP '9999-12-31' + INTERVAL '1 day'", Some("10000-01-01 00:00:00")),
+        "timestamps lie in the years 1 to 9999, whose end they may be",
+        ("TIMESTAMP '9999-12-31' + INTERVAL '2 days'", None),
+        ("TIMESTAMP '9999-12-31' + INTERVAL '2 days'", Some("10000-01-02 00:00:00")),
     ),
     difference(
         "`DATE_DIFF` counts the Mondays between, as it counts the boundaries of every unit; DuckDB counts weeks in sevens of days",

@@ -1,6 +1,9 @@
 //! What actors do: calls of the product as its own processes make them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use watershed_batch::{
     BatchError, BatchOptions, BatchRun, Collected, Epoch, Parity, ParityPolicy, Report, Retention, SpeedParity, Store,
@@ -103,8 +106,8 @@ pub fn epoch(log: &FileLog, speed: &SpeedLayer, store: &Store, clock: &ManualClo
 }
 
 /// Looks for a new manifest.
-pub fn follow(speed: &SpeedLayer, serving: &Serving, store: &Store) -> Done {
-    Done::Followed(Holder::follow(speed, serving, store))
+pub fn follow(speed: &SpeedLayer, serving: &Serving, followed: &AtomicU64, store: &Store) -> Done {
+    Done::Followed(Holder::follow(speed, serving, followed, store))
 }
 
 /// A process that has only the log's files and the store: pins the newest manifest, replays the log above its cut, and asks.

@@ -164,6 +164,8 @@ fn may_happen(error: &ServingError) -> bool {
         | ServingError::OutOfStep { .. }
         | ServingError::NotBuilt(_)
         | ServingError::Batch(BatchError::Store { .. } | BatchError::Gone { .. }) => true,
+        // A write of how much is durable was left half done while another process read.
+        ServingError::Log(LogError::StaleHead { .. }) => true,
         ServingError::Log(error) => log_may_fail(error),
         _ => false,
     }

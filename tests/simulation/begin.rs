@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rand::{Rng, rngs::StdRng};
 use watershed_batch::{BatchError, Report, Retention, SpeedParity, WriterId};
-use watershed_log::{Clock, simulation::SimulatedProcess};
+use watershed_log::{Clock, LogError, simulation::SimulatedProcess};
+use watershed_serving::ServingError;
 
 use super::{
     acts::{self, Batch, Done},
@@ -32,7 +33,8 @@ impl World {
             (Some(holder), true) => holder.definitions,
             _ => self.definitions,
         };
-        self.running.push(Running { actor, act, process, with_holder, definitions, commits, deletions });
+        let deaths = self.deaths;
+        self.running.push(Running { actor, act, process, with_holder, definitions, commits, deletions, deaths });
         let operations = if rng.random() { u64::MAX } else { rng.random_range(0..40) };
         self.advance(self.running.len() - 1, operations);
     }
@@ -92,7 +94,8 @@ impl World {
         let is_one = self.running.iter().any(|running| running.act == Act::Follow && running.with_holder);
         let Some(holder) = self.holder.as_ref().filter(|_| !is_one) else { return };
         let (speed, serving, store) = (Arc::clone(&holder.speed), Arc::clone(&holder.serving), holder.store.clone());
-        self.begin(Act::Follow, None, true, rng, move || acts::follow(&speed, &serving, &store));
+        let followed = Arc::clone(&holder.followed);
+        self.begin(Act::Follow, None, true, rng, move || acts::follow(&speed, &serving, &followed, &store));
     }
 
     pub(super) fn begin_ask(&mut self, rng: &mut StdRng) {
@@ -224,8 +227,10 @@ impl World {
                 }
             }
             Done::NotBegun(error) => {
+                let torn =
+                    matches!(error, ServingError::Log(LogError::StaleHead { .. })) && self.heads_may_be_torn(running);
                 let disturbed = !healthy || self.deletions != running.deletions;
-                assert!(disturbed, "a reader cannot begin: {error}");
+                assert!(disturbed || torn, "a reader cannot begin: {error}");
             }
         }
     }
@@ -251,10 +256,20 @@ impl World {
             Err(error) => {
                 let alone = commits == running.commits && self.deletions == running.deletions;
                 let nothing = matches!(error, BatchError::NoEpoch) && self.bucket.ledger().epochs.is_empty();
-                assert!(!healthy || !alone || nothing, "a batch run failed: {error}");
-                self.batch_failed(&error, &writer);
+                let torn =
+                    matches!(error, BatchError::Log(LogError::StaleHead { .. })) && self.heads_may_be_torn(running);
+                assert!(!healthy || !alone || nothing || torn, "a batch run failed: {error}");
+                if !torn {
+                    self.batch_failed(&error, &writer);
+                }
             }
         }
+    }
+
+    /// Whether a write of how much is durable may have been left half done: a log whose disk failed has stopped, or its process has
+    /// died. The next one that writes makes such a file anew.
+    fn heads_may_be_torn(&self, running: &Running) -> bool {
+        self.holder.as_ref().is_none_or(|holder| holder.stopped) || running.deaths != self.deaths
     }
 
     /// A batch run may fail because the store or the disk does, or because others were first; nothing else.

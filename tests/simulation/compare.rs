@@ -49,7 +49,7 @@ impl World {
     /// Batch, speed and merged, at the newest state, without trouble.
     pub(super) fn compare(&mut self, rng: &mut StdRng) {
         let followed = self.in_holder("follow", rng, Trouble::default(), |holder| {
-            Holder::follow(&holder.speed, &holder.serving, &holder.store)?;
+            Holder::follow(&holder.speed, &holder.serving, &holder.followed, &holder.store)?;
             while holder.speed.step()? {}
             Ok::<(), super::machine::StartError>(())
         });

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -49,6 +49,8 @@ pub struct Holder {
     pub speed: Arc<SpeedLayer>,
     /// What it answers with.
     pub serving: Arc<Serving>,
+    /// The newest manifest that both of them follow.
+    pub followed: Arc<AtomicU64>,
     /// Its way to the object store.
     pub store: Store,
     /// Who records its epochs.
@@ -171,9 +173,22 @@ impl Machine {
         let views = Arc::new(StoredViews(store.clone()));
         let serving = Serving::new(Arc::clone(&of.catalog), registry, views, Arc::clone(&speed) as _)?;
         let serving = Arc::new(serving.with_log(as_dyn(), SpeedOptions::default()));
+        let followed = Arc::new(AtomicU64::new(manifest.map_or(0, |manifest| manifest.number)));
         let (process, writer) = (Arc::clone(process), WriterId::from_u64(seed));
         let (flights, numbered) = (Vec::new(), Vec::new());
-        Ok(Holder { process, log, speed, serving, store, writer, definitions, flights, numbered, stopped: false })
+        Ok(Holder {
+            process,
+            log,
+            speed,
+            serving,
+            followed,
+            store,
+            writer,
+            definitions,
+            flights,
+            numbered,
+            stopped: false,
+        })
     }
 
     /// The power fails.
@@ -194,13 +209,19 @@ impl Machine {
 
 impl Holder {
     /// Follows the newest manifest, as a running process does: first the speed layer, which keeps an edge at the new cut and
-    /// drops what lies below; then queries pin the manifest.
-    pub fn follow(speed: &SpeedLayer, serving: &Serving, store: &Store) -> Result<Option<u64>, StartError> {
-        let known = serving.manifest().map_or(0, |manifest| manifest.number);
-        let Some(manifest) = store.latest_manifest_above(known)? else { return Ok(None) };
+    /// drops what lies below; then queries pin the manifest. (A question may have read it before: that moves no cut.)
+    pub fn follow(
+        speed: &SpeedLayer,
+        serving: &Serving,
+        followed: &AtomicU64,
+        store: &Store,
+    ) -> Result<Option<u64>, StartError> {
+        let Some(manifest) = store.latest_manifest_above(followed.load(Ordering::SeqCst))? else { return Ok(None) };
+        let number = manifest.number;
         speed.advance_cut(&built_by(&manifest))?;
-        serving.refresh()?;
-        Ok(Some(manifest.number))
+        serving.adopt(Arc::new(manifest));
+        followed.store(number, Ordering::SeqCst);
+        Ok(Some(number))
     }
 }
 

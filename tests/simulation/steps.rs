@@ -176,6 +176,7 @@ impl World {
         self.hear(&mut holder);
         self.lose_answers(&holder);
         self.tally.count("kills of the holder");
+        self.deaths += 1;
         self.stage.trace.note("the holder dies");
         holder.process.kill();
         self.kill_those(|running| running.with_holder);

@@ -38,6 +38,8 @@ pub struct World {
     pub(super) observer: Store,
     /// Times that log records were deleted, or objects collected.
     pub(super) deletions: u64,
+    /// Processes that held the log and died.
+    pub(super) deaths: u64,
     pub(super) tally: Tally,
     scratch: TempDir,
 }
@@ -56,6 +58,8 @@ pub struct Running {
     pub(super) commits: usize,
     /// How many deletions.
     pub(super) deletions: u64,
+    /// How many processes that held the log had died.
+    pub(super) deaths: u64,
 }
 
 /// What someone does.
@@ -97,6 +101,7 @@ impl World {
             running: Vec::new(),
             observer,
             deletions: 0,
+            deaths: 0,
             tally: Tally::default(),
             scratch: tempfile::tempdir().expect("a temporary directory"),
         }

@@ -21,6 +21,11 @@ def within(micros):
     return micros if micros is not None and FIRST_MICROS <= micros <= LAST_MICROS else None
 
 
+def within_or_end(micros):
+    """What was worked out may be the end of the year 9999."""
+    return micros if micros == LAST_MICROS + 1 else within(micros)
+
+
 def parse_date(text):
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
         return None
@@ -137,14 +142,14 @@ def ws_trunc(unit, micros, zone):
     steps = {"microsecond": 1, "millisecond": 1_000, "second": 1_000_000, "minute": 60_000_000, "hour": 3_600_000_000}
     if unit in steps:
         shift = offset(zone, micros)
-        return within((micros + shift) // steps[unit] * steps[unit] - shift)
+        return within_or_end((micros + shift) // steps[unit] * steps[unit] - shift)
     day = (micros + offset(zone, micros)) // DAY
     year, month, _ = civil(day)
     if unit == "week":
         day -= (day + 3) % 7
     elif unit != "day":
         day = days_of(year, {"month": month, "quarter": (month - 1) // 3 * 3 + 1, "year": 1}[unit])
-    return within(first_instant(zone, day * DAY))
+    return within_or_end(first_instant(zone, day * DAY))
 
 
 @function(["VARCHAR", "BIGINT", "VARCHAR"], "BIGINT")
@@ -216,5 +221,5 @@ def ws_unit_start(number, unit, shift, zone):
 
 connection.execute(
     "CREATE MACRO ws_in_range(t) AS "
-    "CASE WHEN t BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999' THEN t END"
+    "CASE WHEN t BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '10000-01-01' THEN t END"
 )

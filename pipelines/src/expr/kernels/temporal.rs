@@ -9,8 +9,8 @@ use crate::{
         lanes::{Lanes, Numbers, integers, rows},
     },
     time::{
-        DAY, SECOND, WindowClock, Zone, civil_from_days, days_from_civil, days_in_month, in_range, month_index,
-        month_start,
+        DAY, SECOND, WindowClock, Zone, civil_from_days, days_from_civil, days_in_month, in_range, in_range_or_end,
+        month_index, month_start,
     },
     types::DataType,
 };
@@ -57,7 +57,7 @@ fn monday(day: i64) -> i64 {
 /// Units below a day are cut off local time with the offset that holds at the timestamp; from days up the result is the first
 /// instant of the local day.
 pub(crate) fn truncate(unit: TimeUnit, zone: Zone, micros: i64) -> Result<i64, Failure> {
-    let micros = in_range(micros)?;
+    let micros = in_range_or_end(micros)?;
     let local = zone.to_local(micros);
     let day = local.div_euclid(DAY);
     let day = match unit {
@@ -66,9 +66,9 @@ pub(crate) fn truncate(unit: TimeUnit, zone: Zone, micros: i64) -> Result<i64, F
         TimeUnit::Month => month_start(month_index(day)),
         TimeUnit::Quarter => month_start(month_index(day).div_euclid(3) * 3),
         TimeUnit::Year => month_start(month_index(day).div_euclid(12) * 12),
-        _ => return in_range(micros - local.rem_euclid(unit_micros(unit).unwrap_or(1))),
+        _ => return in_range_or_end(micros - local.rem_euclid(unit_micros(unit).unwrap_or(1))),
     };
-    in_range(zone.to_instant(day * DAY))
+    in_range_or_end(zone.to_instant(day * DAY))
 }
 
 pub(crate) fn date_trunc(
@@ -122,7 +122,7 @@ pub(crate) fn extract(
 
 /// Months first (clamped to the month's end), then days, then microseconds; in UTC.
 pub(crate) fn add(interval: Interval, micros: i64) -> Result<i64, Failure> {
-    let micros = in_range(micros)?;
+    let micros = in_range_or_end(micros)?;
     let mut day = micros.div_euclid(DAY);
     let of_day = micros.rem_euclid(DAY);
     if interval.months != 0 {
@@ -137,7 +137,7 @@ pub(crate) fn add(interval: Interval, micros: i64) -> Result<i64, Failure> {
         .and_then(|d| d.checked_add(of_day))
         .and_then(|v| v.checked_add(interval.micros))
         .ok_or(Failure::TimestampOutOfRange)
-        .and_then(in_range)
+        .and_then(in_range_or_end)
 }
 
 pub(crate) fn add_interval(

@@ -26,6 +26,11 @@ pub(super) fn checked(micros: i64) -> Result<i64, Failure> {
     if (MIN_TIMESTAMP..=MAX_TIMESTAMP).contains(&micros) { Ok(micros) } else { Err(Failure::TimestampOutOfRange) }
 }
 
+/// What was worked out may be the end of the year 9999.
+fn computed(micros: i64) -> Result<i64, Failure> {
+    if micros == MAX_TIMESTAMP + 1 { Ok(micros) } else { checked(micros) }
+}
+
 fn tz(name: &Option<String>) -> Tz {
     name.as_deref().unwrap_or("UTC").parse().unwrap()
 }
@@ -36,7 +41,7 @@ fn local(micros: i64, tz: Tz) -> NaiveDateTime {
 
 /// The first instant of a local day, if it is in the calendar.
 fn midnight(day: NaiveDate, tz: Tz) -> Result<i64, Failure> {
-    checked(first_instant(day, tz))
+    computed(first_instant(day, tz))
 }
 
 /// The first instant of a local day, found by looking.
@@ -110,7 +115,7 @@ fn truncate(at: i64, unit: TimeUnit, tz: Tz) -> Result<i64, Failure> {
         TimeUnit::Year => return midnight(first(1), tz),
     };
     let offset = i64::from(tz.offset_from_utc_datetime(&naive(at)).fix().local_minus_utc()) * 1_000_000;
-    checked((at + offset).div_euclid(step) * step - offset)
+    computed((at + offset).div_euclid(step) * step - offset)
 }
 
 fn extract(at: i64, field: DateField, tz: Tz) -> i64 {
@@ -143,7 +148,7 @@ fn add(at: i64, interval: Interval) -> Result<i64, Failure> {
     let days = Days::new(u64::from(interval.days.unsigned_abs()));
     let here = here.and_then(|h| if interval.days >= 0 { h.checked_add_days(days) } else { h.checked_sub_days(days) });
     let micros = i128::from(here.ok_or(out)?.and_utc().timestamp_micros()) + i128::from(interval.micros);
-    checked(i64::try_from(micros).map_err(|_| out)?)
+    computed(i64::try_from(micros).map_err(|_| out)?)
 }
 
 fn boundaries(at: i64, unit: TimeUnit) -> i64 {

@@ -1,6 +1,7 @@
 //! Opening a partition for writing: what a process that died left behind, and whether all that was durable is still there.
 //!
-//! The active segment is read whole. When a batch in it is bad, the question is whether its records may have been
+//! The active segment is read: of batches that the head file says are durable only the headers, for their bodies were synced before
+//! that was written (who reads them checks them), unless they speak of producers; the rest whole. When a batch in it is bad, the question is whether its records may have been
 //! acknowledged. They may not if nothing says that they were durable: neither the head file nor a good batch further on, whose
 //! header names the durable offset that its writer knew. A batch written at level `fsync` has nothing unsynced before it, so
 //! any good batch behind a bad one proves damage. Only then is the rest of the file a *torn tail*, which is set aside. (At
@@ -32,6 +33,8 @@ use crate::{LogError, Offset, OpenMode, Result, files, lost, retention, sources}
 
 /// How much of a segment is in memory at a time, unless a batch is larger.
 const WINDOW_BYTES: u64 = 1024 * 1024;
+/// From what size on the body of a batch is not read where only its header is needed.
+const PASSED_BYTES_LARGE: u64 = 16 * 1024;
 
 /// What opening a log for writing had to mend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -270,7 +273,7 @@ fn check_sealed(
     if let Some(summary) = summary.filter(|summary| summary.end_offset == next) {
         return Ok(summary.last_time);
     }
-    if let Some((place, reason)) = scan(&segment, &mut |_, _| {})? {
+    if let Some((place, reason)) = scan(&segment, 0, &mut |_, _| {})? {
         return Err(segment.damaged(place.at, &reason));
     }
     let index = segment.index();
@@ -316,7 +319,7 @@ fn scan_active(
     durable: Offset,
     learn: &mut dyn FnMut(&BatchHeader, Attribution),
 ) -> Result<Option<TornTail>> {
-    let Some((place, reason)) = scan(segment, learn)? else { return Ok(None) };
+    let Some((place, reason)) = scan(segment, durable, learn)? else { return Ok(None) };
     if durable > place.offset {
         return Err(segment.damaged(place.at, &format!("{reason}; its records were durable (the head is {durable})")));
     }
@@ -327,16 +330,21 @@ fn scan_active(
     set_aside(disk, segment, source, partition, place, reason).map(Some)
 }
 
-/// Checks every batch of a segment and extends its index over them; `learn` is told which records are whose. Returns where the
-/// first bad one begins and what is wrong with it.
-fn scan(segment: &Segment, learn: &mut dyn FnMut(&BatchHeader, Attribution)) -> Result<Option<(Place, String)>> {
+/// Checks every batch of a segment and extends its index over them; `learn` is told which records are whose. Of batches below
+/// `durable` that no producer numbered, the bodies are passed over. Returns where the first bad one begins and what is wrong with it.
+fn scan(
+    segment: &Segment,
+    durable: Offset,
+    learn: &mut dyn FnMut(&BatchHeader, Attribution),
+) -> Result<Option<(Place, String)>> {
     let mut window = Window::new(segment)?;
     loop {
         let place = segment.index().end;
         if place.at == window.file_bytes {
             return Ok(None);
         }
-        match window.batch(place.at)? {
+        let needs_body = |header: &BatchHeader| header.end_offset() > durable || header.attribution_bytes > 0;
+        match window.batch(place.at, needs_body)? {
             Ok((header, attributed)) if header.base_offset == place.offset => {
                 let Some(attributed) = attribution::decode(attributed, header.record_count) else {
                     let reason = "what the batch says about producers contradicts itself";
@@ -365,7 +373,7 @@ fn claim_after(segment: &Segment, bad: Place) -> Result<Option<(u64, Offset)>> {
             continue;
         };
         at += skip as u64;
-        match window.batch(at)? {
+        match window.batch(at, |_| true)? {
             Ok((header, _)) if header.base_offset >= bad.offset => {
                 if header.durable_offset > bad.offset {
                     return Ok(Some((at, header.durable_offset)));
@@ -438,18 +446,25 @@ struct Window<'a> {
     file_bytes: u64,
     buffer: Vec<u8>,
     at: u64,
+    /// Of the last batch whose body was passed over.
+    passed_bytes: u64,
 }
 
 impl<'a> Window<'a> {
     fn new(segment: &'a Segment) -> Result<Self> {
-        Ok(Self { segment, file_bytes: segment.file_bytes()?, buffer: Vec::new(), at: 0 })
+        Ok(Self { segment, file_bytes: segment.file_bytes()?, buffer: Vec::new(), at: 0, passed_bytes: 0 })
     }
 
     /// The bytes from `at` on, at least `least` of them if the file has as many.
     fn get(&mut self, at: u64, least: u64) -> Result<&[u8]> {
+        self.load(at, least, WINDOW_BYTES)
+    }
+
+    /// The same; about `window` bytes are read at once.
+    fn load(&mut self, at: u64, least: u64, window: u64) -> Result<&[u8]> {
         let end = (at + least).min(self.file_bytes);
         if at < self.at || end > self.at + self.buffer.len() as u64 {
-            self.buffer.resize(least.max(WINDOW_BYTES).min(self.file_bytes - at) as usize, 0);
+            self.buffer.resize(least.max(window).min(self.file_bytes - at) as usize, 0);
             let read = read_fully(&*self.segment.file, &mut self.buffer, at);
             let filled = read.map_err(LogError::io("read", &self.segment.path))?;
             self.buffer.truncate(filled);
@@ -458,14 +473,26 @@ impl<'a> Window<'a> {
         Ok(&self.buffer[(at - self.at) as usize..])
     }
 
-    /// The header of the good batch at `at` and what it says about producers, or what is wrong with it.
-    fn batch(&mut self, at: u64) -> Result<Result<(BatchHeader, &[u8]), &'static str>> {
+    /// The header of the good batch at `at` and what it says about producers, or what is wrong with it. The body is checked only
+    /// if it is needed.
+    fn batch(
+        &mut self,
+        at: u64,
+        needs_body: impl Fn(&BatchHeader) -> bool,
+    ) -> Result<Result<(BatchHeader, &[u8]), &'static str>> {
         let (salt, left) = (self.segment.salt, self.file_bytes - at);
-        let header = match BatchHeader::decode(self.get(at, BATCH_HEADER_BYTES as u64)?, salt) {
+        // After a large body that was passed over, the next one likely will be, too.
+        let window = if self.passed_bytes > PASSED_BYTES_LARGE { BATCH_HEADER_BYTES as u64 } else { WINDOW_BYTES };
+        let header = match BatchHeader::decode(self.load(at, BATCH_HEADER_BYTES as u64, window)?, salt) {
             Ok(header) if u64::from(header.bytes) > left => return Ok(Err("the batch is cut off")),
             Ok(header) => header,
             Err(reason) => return Ok(Err(reason)),
         };
+        self.passed_bytes = 0;
+        if !needs_body(&header) {
+            self.passed_bytes = u64::from(header.bytes);
+            return Ok(Ok((header, &[])));
+        }
         let bytes = self.get(at, u64::from(header.bytes))?;
         let body = &bytes[BATCH_HEADER_BYTES..header.bytes as usize];
         Ok(header.check_body(body).map(|()| (header, &body[..header.attribution_bytes as usize])))

@@ -33,34 +33,10 @@ pub(crate) enum DecimalError {
 /// aside, are an error, or are rounded half away from zero if `round`.
 #[inline]
 pub(crate) fn parse_decimal(text: &str, precision: u8, scale: u8, round: bool) -> Result<i128, DecimalError> {
-    match parse_short_decimal(text.as_bytes(), precision, scale) {
-        Some(value) => Ok(i128::from(value)),
-        None => parse_any_decimal(text.as_bytes(), precision, scale, round),
+    match short_decimal(text.as_bytes(), precision, scale) {
+        Some((value, length)) if length == text.len() => Ok(i128::from(value)),
+        _ => parse_any_decimal(text.as_bytes(), precision, scale, round),
     }
-}
-
-/// The usual decimal: `-12.5`, of up to 18 digits in all, that fits its type. `None` for all others, and for what is none.
-#[inline]
-fn parse_short_decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<i64> {
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    if digits.is_empty() || digits.len() + usize::from(scale) > 18 {
-        return None;
-    }
-    let mut value = 0i64;
-    let mut point = None;
-    for (at, byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
-            b'.' if point.is_none() && digits.len() > 1 => point = Some(at),
-            _ => return None,
-        }
-    }
-    let fraction = point.map_or(0, |at| digits.len() - 1 - at);
-    for _ in fraction..usize::from(scale) {
-        value *= 10;
-    }
-    let fits = fraction <= usize::from(scale) && i128::from(value) < decimal_limit(precision);
-    fits.then_some(if digits.len() < bytes.len() { -value } else { value })
 }
 
 /// Reads the JSON number, of up to 18 digits in all and without exponent, that `bytes` begins with, if it fits its type. Returns it and

@@ -121,6 +121,11 @@ const DIFFERENCES: &[Difference] = &[
         ("CAST(1e16 AS VARCHAR)", Some("1e+16")),
     ),
     difference(
+        "a decimal becomes the nearest double; DuckDB rounds one of more than 64 bits twice",
+        ("CAST(CAST('87390187799180780021' AS DECIMAL(20,0)) AS DOUBLE) = 87390187799180787712e0", Some("true")),
+        ("CAST(CAST('87390187799180780021' AS DECIMAL(20,0)) AS DOUBLE) = 87390187799180787712e0", Some("false")),
+    ),
+    difference(
         "a product of decimals has the digits of both sides, up to 38",
         (
             "CAST('-9371484404.97' AS DECIMAL(12,2)) * CAST('-2147483648' AS DECIMAL(10,0))",

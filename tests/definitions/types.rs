@@ -126,9 +126,15 @@ pub fn coerced(expr: Expr, to: DataType) -> Expr {
         (_, DataType::Decimal { .. }) => Fails::WithoutValue,
         _ => Fails::Never,
     };
-    let theirs = cast_text(to);
+    let theirs = match (from, to) {
+        (DataType::Decimal { .. }, DataType::Double) => NEAREST_DOUBLE.to_owned(),
+        _ => cast_text(to),
+    };
     Expr::new(to, "coercion", "«0»", &theirs, fails, vec![expr])
 }
+
+/// The double that is nearest to a decimal: DuckDB makes one of the upper half and one of the lower, and rounds once more.
+const NEAREST_DOUBLE: &str = "CAST(CAST(«0» AS VARCHAR) AS DOUBLE)";
 
 /// DuckDB's text of a cast of which both systems have one meaning.
 fn cast_text(to: DataType) -> String {
@@ -151,6 +157,7 @@ pub fn cast(expr: Expr, to: DataType, safe: bool) -> Option<Expr> {
         (D::Double, D::Decimal { precision, scale }) => {
             format!("CAST(ws_double_decimal(«0», {precision}, {scale}) AS {to})")
         }
+        (D::Decimal { .. }, D::Double) => NEAREST_DOUBLE.to_owned(),
         // DuckDB leaves out the zero before the point.
         (D::Decimal { precision, scale }, D::Text) if precision == scale => {
             "ws_decimal_text(CAST(«0» AS VARCHAR))".to_owned()

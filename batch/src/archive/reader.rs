@@ -7,7 +7,11 @@ use arrow_array::{
     cast::AsArray,
     types::{Int64Type, TimestampMicrosecondType},
 };
-use watershed_pipelines::source::{APPEND_TIME_COLUMN, OFFSET_COLUMN};
+use watershed_log::Record;
+use watershed_pipelines::{
+    decode::RawRecord,
+    source::{APPEND_TIME_COLUMN, OFFSET_COLUMN},
+};
 
 use super::{KEY_COLUMN, PAYLOAD_COLUMN};
 use crate::{
@@ -35,6 +39,20 @@ pub struct ArchivedRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The payload as it came.
     pub payload: &'a [u8],
+}
+
+impl<'a> From<Record<'a>> for ArchivedRecord<'a> {
+    fn from(record: Record<'a>) -> ArchivedRecord<'a> {
+        let Record { offset, append_time_micros, key, payload, .. } = record;
+        ArchivedRecord { offset, append_time_micros, key, payload }
+    }
+}
+
+impl<'a> From<&ArchivedRecord<'a>> for RawRecord<'a> {
+    fn from(record: &ArchivedRecord<'a>) -> RawRecord<'a> {
+        let ArchivedRecord { offset, append_time_micros, payload, .. } = *record;
+        RawRecord { offset, append_time_micros, payload }
+    }
 }
 
 /// Consecutive records of one partition.

@@ -3,7 +3,7 @@
 use watershed_log::LogError;
 use watershed_pipelines::decode::{ColumnSet, Decoder, RawRecord};
 
-use super::{options::BatchRun, plan::Plan, scan::CHUNK_BYTES};
+use super::{options::BatchRun, plan::Plan, scan::read_chunk};
 use crate::{
     archive::{self, ArchiveWriter, ArchivedRecord},
     error::{BatchError, Result},
@@ -54,28 +54,9 @@ fn copy(
     let declared: Vec<String> = source.schema.fields.iter().map(|field| field.name.clone()).collect();
     let (mut at, mut number) = (file.start, 0);
     while at < file.end {
-        let chunk = run.log.read(&source.name, partition, at, file.end, CHUNK_BYTES)?;
-        let records: Vec<ArchivedRecord<'_>> = chunk
-            .iter()
-            .map(|record| ArchivedRecord {
-                offset: record.offset,
-                append_time_micros: record.append_time_micros,
-                key: record.key,
-                payload: record.payload,
-            })
-            .collect();
-        if records.is_empty() {
-            return Err(BatchError::MovedBack {
-                what: "the log's head",
-                from: format!("{}/{partition}: {}", source.name, file.end),
-                to: at.to_string(),
-            });
-        }
-        let raw = records.iter().map(|record| RawRecord {
-            offset: record.offset,
-            append_time_micros: record.append_time_micros,
-            payload: record.payload,
-        });
+        let chunk = read_chunk(run.log, &source.name, partition, at, file.end)?;
+        let records: Vec<ArchivedRecord<'_>> = chunk.iter().map(ArchivedRecord::from).collect();
+        let raw = records.iter().map(RawRecord::from);
         let decoded = decoder.decode(partition, raw, &columns);
         let dead: Vec<(u64, &str)> = decoded.dead.iter().map(|dead| (dead.offset, dead.reason.as_str())).collect();
         let batch = archive::batch(partition, &records, &decoded.batch.frame, &declared, &dead)?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
+use watershed_log::{EventLog, RecordChunk};
 use watershed_pipelines::{
     decode::{ColumnSet, Decoded, Decoder, RawRecord},
     partial::{Partials, PartialsBuilder, Rejected},
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Bytes that are read from the log at a time: few enough that they and their columns stay in a core's cache.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of batches for the archive that a thread keeps before it waits for its item's turn to write them.
 const ARCHIVED_BYTES: usize = 16 << 20;
 
@@ -206,23 +207,8 @@ impl<'a> Worker<'a> {
             Origin::Log => {
                 let mut at = item.from;
                 while at < item.to {
-                    let chunk = self.scan.run.log.read(name, item.partition, at, item.to, CHUNK_BYTES)?;
-                    let records: Vec<ArchivedRecord<'_>> = chunk
-                        .iter()
-                        .map(|record| ArchivedRecord {
-                            offset: record.offset,
-                            append_time_micros: record.append_time_micros,
-                            key: record.key,
-                            payload: record.payload,
-                        })
-                        .collect();
-                    if records.is_empty() {
-                        return Err(BatchError::MovedBack {
-                            what: "the log's head",
-                            from: format!("{name}/{}: {}", item.partition, item.to),
-                            to: at.to_string(),
-                        });
-                    }
+                    let chunk = read_chunk(self.scan.run.log, name, item.partition, at, item.to)?;
+                    let records: Vec<ArchivedRecord<'_>> = chunk.iter().map(ArchivedRecord::from).collect();
                     batches.extend(self.push(item, &records)?);
                     at = chunk.next_offset();
                     self.archive_some(item, &mut batches)?;
@@ -260,11 +246,7 @@ impl<'a> Worker<'a> {
     fn push(&mut self, item: &Item, records: &[ArchivedRecord<'_>]) -> Result<Option<RecordBatch>> {
         let plan = self.scan.plan;
         let source = &plan.sources[item.source].source;
-        let raw = records.iter().map(|record| RawRecord {
-            offset: record.offset,
-            append_time_micros: record.append_time_micros,
-            payload: record.payload,
-        });
+        let raw = records.iter().map(RawRecord::from);
         let needed = &self.scan.needed[item.source];
         let decoded: Decoded = self.scan.decoders[item.source].decode(item.partition, raw, needed);
         for &job in &*item.jobs {
@@ -316,6 +298,16 @@ impl<'a> Worker<'a> {
         self.account();
         Ok(())
     }
+}
+
+/// Some records of a partition from `from` on, all of them below `to`, up to which the log must reach.
+pub(super) fn read_chunk(log: &dyn EventLog, source: &str, partition: u32, from: u64, to: u64) -> Result<RecordChunk> {
+    let chunk = log.read(source, partition, from, to, CHUNK_BYTES)?;
+    if chunk.is_empty() {
+        let reached = format!("{source}/{partition}: {to}");
+        return Err(BatchError::MovedBack { what: "the log's head", from: reached, to: from.to_string() });
+    }
+    Ok(chunk)
 }
 
 /// The columns of a source that the views need; all of them, if records are archived.

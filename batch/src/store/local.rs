@@ -78,9 +78,7 @@ impl LocalDirectory {
     /// Makes the contents of a file durable that this process has written. Its name is once [`Self::sync_written`] has been done, which
     /// takes each directory once, however many files were written in it.
     pub fn sync_contents(&self, path: &str) -> Result<()> {
-        let file = self.root.join(path);
-        let opened = self.files.open(&file, OpenMode::Read);
-        opened.and_then(|opened| opened.sync_all()).map_err(BatchError::io("sync", &file))?;
+        let file = self.sync_file(path)?;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.extend(self.above(&file).map(Path::to_owned));
         Ok(())
@@ -135,10 +133,16 @@ impl LocalDirectory {
     }
 
     fn sync_within(&self, path: &str) -> Result<()> {
+        let file = self.sync_file(path)?;
+        self.above(&file).try_for_each(|above| self.files.sync_dir(above).map_err(BatchError::io("sync", above)))
+    }
+
+    /// Makes a file's contents durable. Returns where it is.
+    fn sync_file(&self, path: &str) -> Result<PathBuf> {
         let file = self.root.join(path);
         let opened = self.files.open(&file, OpenMode::Read);
         opened.and_then(|opened| opened.sync_all()).map_err(BatchError::io("sync", &file))?;
-        self.above(&file).try_for_each(|above| self.files.sync_dir(above).map_err(BatchError::io("sync", above)))
+        Ok(file)
     }
 
     /// The directories that lead to a file, down from its own to the root.

@@ -7,6 +7,11 @@ use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{error::PipelineError, key::EncodedKeys};
 
+/// Keys that are looked up side by side.
+const BLOCK: usize = 32;
+/// No key has this number.
+const NO_NUMBER: u32 = u32::MAX;
+
 /// Distinct keys, numbered in the order in which they came.
 #[derive(Clone, Default)]
 pub(crate) struct Groups {
@@ -29,7 +34,33 @@ impl Groups {
     /// The number of a key.
     #[inline]
     pub(crate) fn number(&mut self, key: &[u8]) -> u32 {
-        let hash = self.hasher.hash_one(key);
+        self.number_hashed(key, self.hasher.hash_one(key))
+    }
+
+    /// Adds the numbers of keys, one after the other.
+    ///
+    /// The table is larger than the caches, so that a look-up is a chain of loads from memory: table, place of the key, key. For a block
+    /// of keys they are done step by step, and the processor waits for many at a time.
+    pub(crate) fn number_all(&mut self, keys: &EncodedKeys, into: &mut Vec<u32>) {
+        let (mut hashes, mut candidates) = ([0; BLOCK], [NO_NUMBER; BLOCK]);
+        for begin in (0..keys.len()).step_by(BLOCK) {
+            let block = begin..(begin + BLOCK).min(keys.len());
+            for (hash, index) in hashes.iter_mut().zip(block.clone()) {
+                *hash = self.hasher.hash_one(keys.get(index));
+            }
+            for (candidate, hash) in candidates.iter_mut().zip(&hashes[..block.len()]) {
+                // The first whose tag fits: nearly always the one, or there is none.
+                *candidate = self.numbers.find(*hash, |_| true).copied().unwrap_or(NO_NUMBER);
+            }
+            for ((candidate, hash), index) in candidates.iter().zip(&hashes).zip(block) {
+                let key = keys.get(index);
+                let is_it = *candidate != NO_NUMBER && self.keys.get(*candidate as usize) == key;
+                into.push(if is_it { *candidate } else { self.number_hashed(key, *hash) });
+            }
+        }
+    }
+
+    fn number_hashed(&mut self, key: &[u8], hash: u64) -> u32 {
         let Groups { keys, hashes, numbers, .. } = self;
         // The table's tags have ruled out nearly all others: looking up the hash as well would only be a cache miss more.
         let same = |number: &u32| keys.get(*number as usize) == key;
@@ -48,14 +79,43 @@ impl Groups {
     /// Fails if so many more keys could not be numbered.
     pub(crate) fn check_room(&self, more: usize) -> Result<(), PipelineError> {
         match u32::try_from(self.len() + more) {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                Err(PipelineError::Definition("a batch run has more than 4 billion groups in one part".to_owned()))
-            }
+            Ok(numbers) if numbers < NO_NUMBER => Ok(()),
+            _ => Err(PipelineError::Definition("a batch run has more than 4 billion groups in one part".to_owned())),
         }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         self.keys.memory_bytes() + self.hashes.capacity() * 8 + self.numbers.capacity() * 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Few different keys, many of them, so that one comes again within a block and long after.
+        #[test]
+        fn keys_are_numbered_as_they_come(calls in prop::collection::vec(prop::collection::vec(0u16..300, 0..200), 0..8)) {
+            let (mut groups, mut expected) = (Groups::default(), HashMap::new());
+            for call in calls {
+                let mut keys = EncodedKeys::default();
+                call.iter().for_each(|key| keys.push(&key.to_be_bytes()[usize::from(*key < 256)..]));
+                let mut numbers = Vec::new();
+                groups.number_all(&keys, &mut numbers);
+                for (key, number) in keys.iter().zip(&numbers) {
+                    let next = expected.len() as u32;
+                    prop_assert_eq!(*expected.entry(key.to_vec()).or_insert(next), *number);
+                    prop_assert_eq!(groups.number(key), *number);
+                    prop_assert_eq!(groups.keys().get(*number as usize), key);
+                }
+                prop_assert_eq!(numbers.len(), keys.len());
+                prop_assert_eq!(groups.len(), expected.len());
+            }
+        }
     }
 }

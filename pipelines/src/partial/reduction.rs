@@ -206,7 +206,7 @@ impl Reducing {
             self.numbers.resize(inputs.height, 0);
         } else {
             let encoded = encode_typed(&keys, inputs.height);
-            self.numbers.extend(encoded.iter().map(|key| self.groups.number(key)));
+            self.groups.number_all(&encoded, &mut self.numbers);
         }
         let order = inputs.order.as_ref().map(typed_order).transpose()?;
         let typed = inputs.exprs.iter().map(TypedColumn::new).collect::<Result<Vec<_>, _>>()?;

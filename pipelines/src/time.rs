@@ -421,8 +421,9 @@ mod tests {
                 *changed = byte;
             }
             if let Some((read, length)) = usual_timestamp(&[&bytes, &b"\",\"0000000000"[..]].concat()) {
-                prop_assert_eq!(length, bytes.len());
-                prop_assert_eq!(parse_any_timestamp(&bytes), Some(read));
+                // The change may have ended it early.
+                prop_assert!(length == bytes.len() || (change.is_some() && length < bytes.len()));
+                prop_assert_eq!(parse_any_timestamp(&bytes[..length]), Some(read));
             } else {
                 prop_assert!(change.is_some() || parse_any_timestamp(&bytes).is_none());
             }

@@ -90,8 +90,8 @@ pub(crate) trait Cell: Clone + Default + Debug + Send + Sync + 'static {
 pub(crate) enum Stored {
     /// Everything, always.
     Finished,
-    /// Everything, but for cells for which [`Aggregate::overflows`].
-    FinishedUnlessOverflow,
+    /// Everything, but for cells that have a [`Aggregate::rest`].
+    FinishedAndRest,
     /// Not everything.
     States,
 }
@@ -112,11 +112,20 @@ pub(crate) trait Aggregate: Clone + Debug + Send + Sync + 'static {
     fn overflows(&self, _cell: &Self::Cell) -> bool {
         false
     }
+    /// What a result does not say of its cell; only for [`Stored::FinishedAndRest`].
+    fn rest(&self, cell: &Self::Cell) -> Option<Vec<u8>> {
+        self.overflows(cell).then(|| encoded(cell))
+    }
+    /// Adds the rest to a cell that was restored from its result; `None` if the bytes are not the rest of such a cell.
+    fn restore_rest(&self, cell: &mut Self::Cell, rest: &[u8]) -> Option<()> {
+        *cell = Self::Cell::decode(rest)?;
+        Some(())
+    }
     /// The error for it.
     fn overflow(&self, name: &str) -> PipelineError {
         PipelineError::Stored(format!("the state of \"{name}\" is out of range"))
     }
-    /// The cells that these finished values tell of; not for [`Stored::States`].
+    /// The cells that these finished values tell of, so far as they do; not for [`Stored::States`].
     fn restore(&self, _finished: &TypedColumn, _cells: &mut [Self::Cell]) -> Result<(), PipelineError> {
         Ok(())
     }
@@ -169,7 +178,7 @@ impl<A: Aggregate> Accumulator for Cells<A> {
     }
 
     fn finish(&self, name: &str) -> Result<Column, PipelineError> {
-        if A::STORED == Stored::FinishedUnlessOverflow && self.cells.iter().any(|c| self.aggregate.overflows(c)) {
+        if A::STORED == Stored::FinishedAndRest && self.cells.iter().any(|c| self.aggregate.overflows(c)) {
             return Err(self.aggregate.overflow(name));
         }
         self.aggregate.finish(name, &self.cells)
@@ -177,18 +186,11 @@ impl<A: Aggregate> Accumulator for Cells<A> {
 
     fn store(&self, name: &str) -> Result<(Column, Option<Column>), PipelineError> {
         let finished = self.aggregate.finish(name, &self.cells)?;
-        let state = |cell: &A::Cell| {
-            let mut bytes = Vec::new();
-            cell.encode(&mut bytes);
-            bytes
-        };
         let cells = self.cells.iter();
         let states = match A::STORED {
             Stored::Finished => None,
-            Stored::FinishedUnlessOverflow => {
-                Some(columns::binary_column(name, cells.map(|c| self.aggregate.overflows(c).then(|| state(c)))))
-            }
-            Stored::States => Some(columns::binary_column(name, cells.map(|c| Some(state(c))))),
+            Stored::FinishedAndRest => Some(columns::binary_column(name, cells.map(|c| self.aggregate.rest(c)))),
+            Stored::States => Some(columns::binary_column(name, cells.map(|c| Some(encoded(c))))),
         };
         Ok((finished, states))
     }
@@ -206,13 +208,15 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         let states = TypedColumn::new(states.ok_or_else(missing)?)?;
         let Values::Binary(bytes) = &states.values else { return Err(missing()) };
         for (row, cell) in self.cells.iter_mut().enumerate() {
-            if states.is_valid(row) {
-                *cell = A::Cell::decode(bytes.value(row)).ok_or_else(|| {
-                    PipelineError::Stored(format!("the state of the column \"{name}\" in row {row} is damaged"))
-                })?;
-            } else if A::STORED == Stored::States {
-                return Err(missing());
-            }
+            let restored = match (states.is_valid(row), A::STORED) {
+                (true, Stored::States) => A::Cell::decode(bytes.value(row)).map(|state| *cell = state),
+                (true, _) => self.aggregate.restore_rest(cell, bytes.value(row)),
+                (false, Stored::States) => return Err(missing()),
+                (false, _) => Some(()),
+            };
+            restored.ok_or_else(|| {
+                PipelineError::Stored(format!("the state of the column \"{name}\" in row {row} is damaged"))
+            })?;
         }
         Ok(())
     }
@@ -236,6 +240,12 @@ impl<A: Aggregate> Accumulator for Cells<A> {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+fn encoded(cell: &impl Cell) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    cell.encode(&mut bytes);
+    bytes
 }
 
 /// An argument of a type that the planner does not admit.

@@ -23,6 +23,8 @@ const SOME: u8 = 1;
 const POSITIVE_INFINITY: u8 = 2;
 const NEGATIVE_INFINITY: u8 = 4;
 const NAN: u8 = 8;
+/// In the place of flags: what follows is added to the rounded sum.
+const REMAINDER: u8 = 16;
 
 /// `x` in steps of 2^-FRACTION, if that is exact and below 2¹²⁵.
 #[inline]
@@ -143,6 +145,54 @@ impl ExactDouble {
             Some((fixed, _)) => fixed as f64 * 2f64.powi(-FRACTION),
             None => self.total().round(),
         })
+    }
+
+    /// What the rounded sum does not say: nothing if it is exact; what rounding took away (a byte 16, then a number as in the encoding)
+    /// if both are in fixed point; else the encoding of the whole.
+    pub(super) fn rest(&self) -> Option<Vec<u8>> {
+        if !self.is_some() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        if self.wide.is_some() {
+            // Its value may fit into fixed point nevertheless: the same sum has the same rest.
+            self.encode(&mut bytes);
+            let same = ExactDouble::decode(&bytes).filter(|same| same.wide.is_none());
+            return same.map_or(Some(bytes), |same| same.rest());
+        }
+        let remainder = || match (self.special(), self.small(), to_fixed(self.round())) {
+            (None, Some((fixed, _)), Some(rounded)) => Some(fixed - rounded),
+            _ => None,
+        };
+        match remainder() {
+            Some(0) => return None,
+            Some(remainder) => {
+                bytes.push(REMAINDER);
+                encode_small(remainder, -FRACTION, &mut bytes);
+            }
+            None => self.encode(&mut bytes),
+        }
+        Some(bytes)
+    }
+
+    /// Adds [`ExactDouble::rest`] to the rounded sum; `None` if it is not the rest of this one.
+    pub(super) fn restore_rest(&mut self, rest: &[u8]) -> Option<()> {
+        let rounded = self.clone();
+        match rest.split_first()? {
+            (&REMAINDER, mut number) => {
+                let remainder = Dyadic::decode(&mut number)?;
+                let shift = remainder.exponent + FRACTION;
+                if !number.is_empty() || shift < 0 || remainder.magnitude.bits() + shift as u64 > 126 {
+                    return None;
+                }
+                let magnitude = (remainder.magnitude << shift).to_i128()?;
+                self.add_fixed(if remainder.negative { -magnitude } else { magnitude });
+            }
+            _ => *self = ExactDouble::decode(rest)?,
+        }
+        let is_its_own = self.rest().is_some_and(|own| own == rest);
+        let is_same = self.round().to_bits() == rounded.round().to_bits();
+        (is_its_own && is_same).then_some(())
     }
 
     pub(super) fn decode_front(bytes: &mut &[u8]) -> Option<ExactDouble> {
@@ -318,7 +368,37 @@ mod tests {
         sum
     }
 
+    /// The sum as it is stored: rounded, and with its rest.
+    fn stored(sum: &ExactDouble, rest: Option<&[u8]>) -> Option<ExactDouble> {
+        let mut back = ExactDouble::default();
+        if sum.is_some() {
+            back.add(sum.round());
+        }
+        rest.map_or(Some(()), |rest| back.restore_rest(rest)).map(|()| back)
+    }
+
     proptest! {
+        #[test]
+        fn a_rounded_sum_and_its_rest_are_the_sum(
+            values in prop::collection::vec(doubles(), 0..12),
+            special in prop::option::of(select(vec![f64::INFINITY, f64::NEG_INFINITY, f64::NAN])),
+            other in doubles(),
+        ) {
+            let values: Vec<f64> = values.into_iter().chain(special).collect();
+            let all = sum(&values);
+            let rest = all.rest();
+            let back = stored(&all, rest.as_deref());
+            prop_assert_eq!(back.map(|back| encoded(&back)), Some(encoded(&all)));
+            // The way taken does not show, and what is the rest of another sum is refused or gives a sum that has this rest.
+            let mut wide = ExactDouble { flags: all.flags, ..ExactDouble::default() };
+            values.iter().for_each(|x| wide.add_wide(*x));
+            prop_assert_eq!(wide.rest(), rest.clone());
+            if let (Some(rest), Some(forged)) = (&rest, stored(&sum(&[other]), rest.as_deref())) {
+                prop_assert_eq!(forged.rest(), Some(rest.clone()));
+                prop_assert_eq!(forged.round(), other);
+            }
+        }
+
         #[test]
         fn sums_are_exact(values in prop::collection::vec(doubles(), 0..60), at in 0usize..60) {
             let expected: BigInt = values.iter().map(|x| big(*x)).sum();
@@ -371,6 +451,22 @@ mod tests {
         ] {
             let hex: String = encoded(&sum(&values)).iter().map(|b| format!("{b:02x}")).collect();
             assert_eq!(hex, bytes, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_rests_never_change() {
+        for (values, bytes) in [
+            (vec![], None),
+            (vec![0.1], None),
+            (vec![0.1, 0.2], Some("10c9ff018001")),
+            (vec![2f64.powi(40), 2f64.powi(-20)], Some("10ecff010001")),
+            (vec![1e16, 1.0], Some("01000007002386f26fc10001")),
+            (vec![f64::INFINITY, 4.0], Some("030200010001")),
+            (vec![5e-324], Some("01cefb010001")),
+        ] {
+            let hex = sum(&values).rest().map(|rest| rest.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            assert_eq!(hex.as_deref(), bytes, "{values:?}");
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) fn add_integers(
 
 impl Aggregate for IntegerSum {
     type Cell = ExactInteger;
-    const STORED: Stored = Stored::FinishedUnlessOverflow;
+    const STORED: Stored = Stored::FinishedAndRest;
 
     fn update(
         &self,
@@ -114,7 +114,7 @@ pub(super) struct DoubleSum;
 
 impl Aggregate for DoubleSum {
     type Cell = ExactDouble;
-    const STORED: Stored = Stored::States;
+    const STORED: Stored = Stored::FinishedAndRest;
 
     fn update(
         &self,
@@ -131,5 +131,21 @@ impl Aggregate for DoubleSum {
     fn finish(&self, name: &str, cells: &[ExactDouble]) -> Result<Column, PipelineError> {
         let validity = columns::bitmap(cells.iter().map(ExactDouble::is_some));
         Ok(columns::double_column(name, cells.iter().map(ExactDouble::round).collect(), validity))
+    }
+
+    fn rest(&self, cell: &ExactDouble) -> Option<Vec<u8>> {
+        cell.rest()
+    }
+
+    fn restore(&self, finished: &TypedColumn, cells: &mut [ExactDouble]) -> Result<(), PipelineError> {
+        let Values::Double(values) = &finished.values else { return Err(wrong_argument()) };
+        for (row, cell) in cells.iter_mut().enumerate().filter(|(row, _)| finished.is_valid(*row)) {
+            cell.add(values.value(row));
+        }
+        Ok(())
+    }
+
+    fn restore_rest(&self, cell: &mut ExactDouble, rest: &[u8]) -> Option<()> {
+        cell.restore_rest(rest)
     }
 }

@@ -1,8 +1,8 @@
 //! Partials as frames for storage, and back.
 //!
 //! The frame of the groups has the key columns, every aggregate's finished value under its name (so that other tools can read
-//! it), then `_state_<name>` with the canonical encoding of the state where the finished value does not say it all. (A `SUM` that
-//! does not fit its type is NULL with a state: it may fit again when merged.) The frame of a `COUNT(DISTINCT)` has the key columns
+//! it), then `_state_<name>` with what the finished value does not say of the state: its canonical encoding, of a sum of doubles only
+//! what rounding took away. (A `SUM` that does not fit its type is NULL with a state: it may fit again when merged.) The frame of a `COUNT(DISTINCT)` has the key columns
 //! and `_value`.
 
 use std::fmt::Write as _;

@@ -30,7 +30,7 @@ impl CoreKernel {
             }
             (Some(clock), Some(window), Some(key)) => {
                 let (mut columns, aggregates) = self.groups(partials)?;
-                let end = window_ends(&columns[key], clock, window)?;
+                let end = window_ends(&columns[key], clock)?;
                 columns.push(end);
                 frame(partials.len(), columns, aggregates)
             }
@@ -155,7 +155,7 @@ pub(super) fn outside_calendar(_: Failure) -> PipelineError {
     PipelineError::Stored("a window lies outside the years 1 to 9999".to_owned())
 }
 
-pub(super) fn window_ends(starts: &Column, clock: &WindowClock, window: &Window) -> Result<Column, PipelineError> {
+pub(super) fn window_ends(starts: &Column, clock: &WindowClock) -> Result<Column, PipelineError> {
     debug_assert!(matches!(starts.dtype(), PolarsType::Datetime(..)));
     let TypedColumn { values: Values::BigInt(starts), .. } = TypedColumn::new(starts)? else {
         return Err(outside_calendar(Failure::TimestampOutOfRange));
@@ -163,8 +163,7 @@ pub(super) fn window_ends(starts: &Column, clock: &WindowClock, window: &Window)
     let mut last = (0, None);
     let mut end_of = |start: i64| {
         if last.1.is_none() || last.0 != start {
-            let unit = clock.unit_of(start).map_err(outside_calendar)?;
-            last = (start, Some(clock.start_of_unit(unit + window.size).map_err(outside_calendar)?));
+            last = (start, Some(clock.window_end(start).map_err(outside_calendar)?));
         }
         Ok(last.1.unwrap_or(start))
     };

@@ -70,7 +70,7 @@ impl CoreKernel {
         let aggregates = columns.split_off(layout.key_columns);
         let inner = &self.inner;
         if let (Some(clock), Some(window), Some(key)) = (&inner.clock, &inner.core().window, inner.window_key) {
-            columns.push(window_ends(&columns[key], clock, window)?);
+            columns.push(window_ends(&columns[key], clock)?);
         }
         finish::frame(frame.height(), columns, aggregates)
     }

@@ -60,6 +60,11 @@ pub fn from_arrow(batches: &[RecordBatch]) -> Result<DataFrame> {
     DataFrame::new(rows, columns).map_err(|error| BatchError::table("batch")(error.to_string()))
 }
 
+/// A frame of so many rows without columns.
+pub fn without_columns(rows: usize) -> Result<DataFrame> {
+    DataFrame::new(rows, Vec::new()).map_err(|error| BatchError::table("batch")(error.to_string()))
+}
+
 /// One column, as one chunk.
 fn export(column: &Column) -> Result<ArrayRef, String> {
     let field = column.field().to_arrow(CompatLevel::newest());

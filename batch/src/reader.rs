@@ -5,10 +5,11 @@ use std::sync::Arc;
 use polars::prelude::DataFrame;
 use rayon::prelude::*;
 use watershed_pipelines::{
+    decode::ColumnSet,
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials, TableLayout},
     source::ViewCounts,
-    tail::{Budget, Taken, frame_bytes},
+    tail::{Budget, Taken, below, frame_bytes},
 };
 
 use crate::{
@@ -16,7 +17,11 @@ use crate::{
     error::{BatchError, Result},
     manifest::{Manifest, PartitionState, StoredFile, ViewState},
     store::Store,
-    table::{prune::Wanted, read},
+    table::{
+        groups::{self, Needed},
+        prune::Wanted,
+        read,
+    },
 };
 
 /// Reads views as a pinned manifest names them. Cheap to clone.
@@ -58,16 +63,18 @@ impl ViewReader {
     /// The partials that a query with `filter` (of the finished rows' keys) needs: those of every wanted key are there, others
     /// may be. Counts are those of the whole view; rejected records are left out (see [`ViewReader::rejected`]).
     pub fn read(&self, view: &str, fingerprint: &str, kernel: &CoreKernel, filter: &KeyFilter) -> Result<Partials> {
-        self.read_within(view, fingerprint, kernel, filter, &Budget::unlimited())
+        self.read_within(view, fingerprint, kernel, filter, &kernel.all_columns(), &Budget::unlimited())
     }
 
-    /// [`ViewReader::read`], ended where what was read takes more than the budget.
+    /// [`ViewReader::read`] for some columns of the finished rows (the other aggregates are empty), ended where what was read takes more
+    /// than the budget.
     pub fn read_within(
         &self,
         view: &str,
         fingerprint: &str,
         kernel: &CoreKernel,
         filter: &KeyFilter,
+        columns: &ColumnSet,
         budget: &Budget<'_>,
     ) -> Result<Partials> {
         let state = self.state(view, fingerprint)?;
@@ -78,7 +85,7 @@ impl ViewReader {
         let read = |(_, partition): (&String, &PartitionState)| {
             let exceeded = BatchError::pipeline(view);
             budget.check().map_err(&exceeded)?;
-            let partials = read_files(&self.store, view, kernel, partition, &filter)?;
+            let partials = read_files_of(&self.store, view, kernel, partition, &filter, columns)?;
             let partials = if filter.is_all() { partials } else { kernel.select(&partials, &filter) };
             let taken = budget.take(partials.memory_bytes() as u64).map_err(&exceeded)?;
             Ok((partials, taken))
@@ -98,31 +105,38 @@ impl ViewReader {
         Ok(partials)
     }
 
-    /// What finished rows are made of, together with the partials `others`: rows that are finished as they are stored, in any order,
-    /// and the partials of the rest, among them those of every key in `others`. Counts are zero. Ended as
-    /// [`ViewReader::read_within`] is.
+    /// What these columns of the finished rows are made of, together with the partials `others`: rows that are finished as they are stored,
+    /// with those columns, in any order, and the partials of the rest, among them those of every key in `others`. Counts are zero.
+    /// Ended as [`ViewReader::read_within`] is.
     pub fn read_beside(
         &self,
         view: &str,
         fingerprint: &str,
         kernel: &CoreKernel,
+        columns: &ColumnSet,
         others: &Partials,
         budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials)> {
         if !kernel.stores_finished() {
-            return Ok((None, self.read_within(view, fingerprint, kernel, &KeyFilter::all(), budget)?));
+            return Ok((None, self.read_within(view, fingerprint, kernel, &KeyFilter::all(), columns, budget)?));
         }
+        let needed = Needed {
+            rows: kernel.stored_rows(columns),
+            doubts: kernel.stored_doubts(columns),
+            partials: kernel.stored_partials(columns),
+            merging: !others.is_empty(),
+        };
         let failed = BatchError::pipeline(view);
         let divide = |frame: DataFrame| {
             budget.check().map_err(&failed)?;
             let taken = budget.take(frame_bytes(&frame)).map_err(&failed)?;
-            let (rows, partials) = kernel.divide_stored(frame, others).map_err(&failed)?;
+            let (rows, partials) = kernel.divide_stored(frame, columns, others).map_err(&failed)?;
             Ok((rows, partials, taken))
         };
         let partitions: Vec<&PartitionState> = self.state(view, fingerprint)?.partitions.values().collect();
         let groups: Vec<Vec<(DataFrame, Partials, Taken<'_>)>> = partitions
             .into_par_iter()
-            .map(|partition| read::map_groups(&self.store, only_file(view, partition)?, divide))
+            .map(|partition| groups::map(&self.store, only_file(view, partition)?, &needed, divide))
             .collect::<Result<_>>()?;
         let (mut rows, mut partials): (Option<DataFrame>, Vec<Partials>) = (None, Vec::new());
         let mut taken = Vec::new();
@@ -131,10 +145,10 @@ impl ViewReader {
             if !apart.is_empty() {
                 partials.push(apart);
             }
-            match &mut rows {
-                Some(rows) => rows.vstack_mut_owned(group).map(drop).map_err(|error| failed(error.into()))?,
-                none => *none = Some(group),
-            }
+            rows = Some(match rows {
+                Some(rows) => below(rows, group).map_err(&failed)?,
+                None => group,
+            });
         }
         Ok((rows, merge(view, kernel, partials)?))
     }
@@ -193,6 +207,18 @@ pub(crate) fn read_files(
     partition: &PartitionState,
     filter: &KeyFilter,
 ) -> Result<Partials> {
+    read_files_of(store, view, kernel, partition, filter, &kernel.all_columns())
+}
+
+/// [`read_files`] for some columns of the finished rows: the other aggregates are empty.
+fn read_files_of(
+    store: &Store,
+    view: &str,
+    kernel: &CoreKernel,
+    partition: &PartitionState,
+    filter: &KeyFilter,
+    columns: &ColumnSet,
+) -> Result<Partials> {
     let tables = kernel.tables();
     if tables.len() != partition.files.len() {
         let object = partition.files.first().map_or(view, |file| &file.path);
@@ -202,10 +228,14 @@ pub(crate) fn read_files(
         ));
     }
     let mut frames = Vec::with_capacity(tables.len());
-    for (layout, file) in tables.iter().zip(&partition.files) {
-        frames.push(read::read_wanted(store, file, &wanted(layout, filter))?);
+    let of_groups = kernel.stored_partials(columns);
+    for (number, (layout, file)) in tables.iter().zip(&partition.files).enumerate() {
+        frames.push(match kernel.needs_table(number, columns) {
+            true => read::read_wanted(store, file, &wanted(layout, filter), (number == 0).then_some(&of_groups))?,
+            false => DataFrame::default(),
+        });
     }
-    kernel.from_frames(frames, ViewCounts::default()).map_err(BatchError::pipeline(view))
+    kernel.from_frames_of(frames, ViewCounts::default(), columns).map_err(BatchError::pipeline(view))
 }
 
 /// The filter's bounds with the names of the columns in the file.

@@ -11,12 +11,13 @@ use watershed_batch::{BatchError, Manifest};
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
+    decode::ColumnSet,
     error::PipelineError,
     key::KeyFilter,
     partial::{CoreKernel, Partials},
     registry::Registry,
     source::{SourceCounts, ViewCounts},
-    tail::{BoxError, Budget, Rel, Relations, TailPlan, frame_bytes},
+    tail::{BoxError, Budget, Rel, Relations, TailPlan, below, frame_bytes},
     types::{Schema, Value},
 };
 use watershed_speed::{Built, SpeedOptions};
@@ -266,20 +267,27 @@ impl Serving {
         Ok(Answer { frame, schema: plan.schema.clone(), receipt: self.receipt(plan, rows.pin)? })
     }
 
-    /// The finished core rows of a materialized view whose keys lie in `filter`.
-    fn rows(&self, pin: &Pin, view: &str, filter: &KeyFilter, budget: &Budget<'_>) -> Result<DataFrame> {
+    /// Those columns of the finished core rows of a materialized view whose keys lie in `filter`.
+    fn rows(
+        &self,
+        pin: &Pin,
+        view: &str,
+        filter: &KeyFilter,
+        columns: &ColumnSet,
+        budget: &Budget<'_>,
+    ) -> Result<DataFrame> {
         let kernel = &self.kernels[view];
         let stored = pin.manifest.as_ref().filter(|manifest| self.is_built(manifest, view));
         let live = pin.snapshot.view(view, stored.map(|_| &pin.low), pin.high.as_ref())?;
         let live: Vec<&Partials> = live.iter().map(|partials| &**partials).collect();
         match stored {
-            Some(manifest) if filter.is_all() => self.all_rows(manifest, view, &live, budget),
+            Some(manifest) if filter.is_all() => self.all_rows(manifest, view, columns, &live, budget),
             Some(manifest) => {
-                let stored = self.batch.read(manifest, view, kernel, filter, budget)?;
-                wanted_rows(kernel, [&stored].into_iter().chain(live), filter, budget)
+                let stored = self.batch.read(manifest, view, kernel, filter, columns, budget)?;
+                wanted_rows(kernel, [&stored].into_iter().chain(live), filter, columns, budget)
             }
-            None if filter.is_all() => finished(kernel, &live, budget),
-            None => wanted_rows(kernel, live.into_iter(), filter, budget),
+            None if filter.is_all() => finished(kernel, &live, columns, budget),
+            None => wanted_rows(kernel, live.into_iter(), filter, columns, budget),
         }
     }
 
@@ -288,6 +296,7 @@ impl Serving {
         &self,
         manifest: &Arc<Manifest>,
         view: &str,
+        columns: &ColumnSet,
         live: &[&Partials],
         budget: &Budget<'_>,
     ) -> Result<DataFrame> {
@@ -305,14 +314,11 @@ impl Serving {
                 &several
             }
         };
-        let (rows, partials) = self.batch.read_beside(manifest, view, kernel, live, budget)?;
+        let (rows, partials) = self.batch.read_beside(manifest, view, kernel, columns, live, budget)?;
         taken.grow(rows.as_ref().map_or(0, frame_bytes))?;
-        let merged = finished(kernel, &[&partials, live], budget)?;
+        let merged = finished(kernel, &[&partials, live], columns, budget)?;
         Ok(match rows {
-            Some(mut rows) => {
-                rows.vstack_mut_owned(merged).map_err(PipelineError::from)?;
-                rows
-            }
+            Some(rows) => below(rows, merged)?,
             None => merged,
         })
     }
@@ -356,7 +362,7 @@ impl Serving {
 }
 
 /// The rows of all these partials, finished.
-fn finished(kernel: &CoreKernel, parts: &[&Partials], budget: &Budget<'_>) -> Result<DataFrame> {
+fn finished(kernel: &CoreKernel, parts: &[&Partials], columns: &ColumnSet, budget: &Budget<'_>) -> Result<DataFrame> {
     let mut taken = budget.take(0)?;
     let mut count = |partials: &Partials| -> Result<()> {
         budget.check()?;
@@ -365,11 +371,11 @@ fn finished(kernel: &CoreKernel, parts: &[&Partials], budget: &Budget<'_>) -> Re
     parts.iter().try_for_each(|partials| count(partials))?;
     let filter = KeyFilter::all();
     Ok(match parts {
-        [one] => kernel.finish_within_budget(one, &filter, budget)?,
+        [one] => kernel.finish_within_budget(one, &filter, columns, budget)?,
         parts => {
             // Merged, they take as much again.
             parts.iter().try_for_each(|partials| count(partials))?;
-            kernel.finish_within_budget(&kernel.merge(parts)?, &filter, budget)?
+            kernel.finish_within_budget(&kernel.merge(parts)?, &filter, columns, budget)?
         }
     })
 }
@@ -379,6 +385,7 @@ fn wanted_rows<'a>(
     kernel: &CoreKernel,
     parts: impl Iterator<Item = &'a Partials>,
     filter: &KeyFilter,
+    columns: &ColumnSet,
     budget: &Budget<'_>,
 ) -> Result<DataFrame> {
     let of_partials = kernel.partials_filter(filter);
@@ -396,10 +403,10 @@ fn wanted_rows<'a>(
         }
     }
     Ok(match selected.as_slice() {
-        [one] => kernel.finish_within_budget(one, filter, budget)?,
+        [one] => kernel.finish_within_budget(one, filter, columns, budget)?,
         parts => {
             parts.iter().try_for_each(&mut count)?;
-            kernel.finish_within_budget(&kernel.merge(&parts.iter().collect::<Vec<_>>())?, filter, budget)?
+            kernel.finish_within_budget(&kernel.merge(&parts.iter().collect::<Vec<_>>())?, filter, columns, budget)?
         }
     })
 }
@@ -420,8 +427,8 @@ struct Rows<'a> {
 }
 
 impl Relations for Rows<'_> {
-    fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, BoxError> {
-        match self.serving.rows(self.pin, view, self.filter.unwrap_or(keys), self.budget) {
+    fn scan(&self, view: &str, keys: &KeyFilter, columns: &ColumnSet) -> Result<DataFrame, BoxError> {
+        match self.serving.rows(self.pin, view, self.filter.unwrap_or(keys), columns, self.budget) {
             // The limits, as the plan's own steps tell of them.
             Err(
                 ServingError::Pipeline(error @ PipelineError::Exceeded(_))

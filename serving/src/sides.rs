@@ -6,6 +6,7 @@ use polars::prelude::DataFrame;
 use watershed_batch::{BatchError, Manifest};
 use watershed_log::Position;
 use watershed_pipelines::{
+    decode::ColumnSet,
     key::KeyFilter,
     partial::{CoreKernel, Partials},
     tail::Budget,
@@ -28,28 +29,31 @@ pub trait BatchSide: Send + Sync {
     /// The oldest epoch that a kept manifest has as its cut.
     fn oldest_epoch(&self) -> Result<Option<u64>, BatchError>;
 
-    /// A view's partials at the manifest's cut: all that the finished rows with keys in `filter` are made of; others may be left
-    /// out. Stops reading where they take more than the budget.
+    /// A view's partials at the manifest's cut: all that those columns of the finished rows with keys in `filter` are made of; others
+    /// may be left out. Stops reading where they take more than the budget.
     fn read(
         &self,
         manifest: &Arc<Manifest>,
         view: &str,
         kernel: &CoreKernel,
         filter: &KeyFilter,
+        columns: &ColumnSet,
         budget: &Budget<'_>,
     ) -> Result<Partials, BatchError>;
 
-    /// What all finished rows of a view at the manifest's cut are made of, together with the partials `others`: rows that are finished
-    /// as they are stored, if the side has such, and the partials of the rest, among them those of every key in `others`.
+    /// What those columns of all finished rows of a view at the manifest's cut are made of, together with the partials `others`: rows that
+    /// are finished as they are stored, if the side has such (with those columns alone), and the partials of the rest, among them those
+    /// of every key in `others`.
     fn read_beside(
         &self,
         manifest: &Arc<Manifest>,
         view: &str,
         kernel: &CoreKernel,
+        columns: &ColumnSet,
         _others: &Partials,
         budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials), BatchError> {
-        Ok((None, self.read(manifest, view, kernel, &KeyFilter::all(), budget)?))
+        Ok((None, self.read(manifest, view, kernel, &KeyFilter::all(), columns, budget)?))
     }
 }
 

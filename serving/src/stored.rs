@@ -8,6 +8,7 @@ use crate::sides::BatchSide;
 use watershed_batch::{BatchError, Manifest, Store, ViewReader};
 use watershed_log::Position;
 use watershed_pipelines::{
+    decode::ColumnSet,
     key::KeyFilter,
     partial::{CoreKernel, Partials},
     tail::Budget,
@@ -46,6 +47,7 @@ impl BatchSide for StoredViews {
         view: &str,
         kernel: &CoreKernel,
         filter: &KeyFilter,
+        columns: &ColumnSet,
         budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
         ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_within(
@@ -53,6 +55,7 @@ impl BatchSide for StoredViews {
             fingerprint(manifest, view),
             kernel,
             filter,
+            columns,
             budget,
         )
     }
@@ -62,6 +65,7 @@ impl BatchSide for StoredViews {
         manifest: &Arc<Manifest>,
         view: &str,
         kernel: &CoreKernel,
+        columns: &ColumnSet,
         others: &Partials,
         budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials), BatchError> {
@@ -69,6 +73,7 @@ impl BatchSide for StoredViews {
             view,
             fingerprint(manifest, view),
             kernel,
+            columns,
             others,
             budget,
         )

@@ -11,6 +11,7 @@ use watershed_batch::{BatchError, Manifest, SourceState, ViewState, WriterId, de
 use watershed_log::{Append, EventLog, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
+    decode::ColumnSet,
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials},
     registry::Registry,
@@ -137,6 +138,7 @@ impl BatchSide for FakeBatch {
         view: &str,
         _kernel: &CoreKernel,
         _filter: &KeyFilter,
+        _columns: &ColumnSet,
         _budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
         let state = self.state.lock().unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use watershed_batch::{BatchError, Manifest};
 use watershed_log::Position;
 use watershed_pipelines::{
+    decode::ColumnSet,
     key::KeyFilter,
     partial::{CoreKernel, Partials},
     tail::Budget,
@@ -37,6 +38,7 @@ impl BatchSide for NoBatch {
         view: &str,
         _kernel: &CoreKernel,
         _filter: &KeyFilter,
+        _columns: &ColumnSet,
         _budget: &Budget<'_>,
     ) -> Result<Partials, BatchError> {
         Err(BatchError::Gone { object: view.to_owned() })

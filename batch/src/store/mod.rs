@@ -4,6 +4,7 @@
 //! threads of the store's own.
 
 mod create;
+mod direct;
 mod discreet;
 pub(crate) mod failure;
 mod io;
@@ -29,8 +30,8 @@ use serde::de::DeserializeOwned;
 use watershed_log::OperatingSystem;
 
 pub(crate) use self::create::Created;
+use self::{direct::DirectFiles, io::IoThreads, local::LocalDirectory, options::without_password};
 pub use self::{discreet::Secrets, layout::WriterId, options::StoreOptions};
-use self::{io::IoThreads, local::LocalDirectory, options::without_password};
 use crate::{
     error::{BatchError, Result},
     table::tails::Tails,
@@ -45,6 +46,8 @@ pub struct Store {
 struct Inner {
     objects: Arc<dyn ObjectStore>,
     local: Option<LocalDirectory>,
+    /// Objects are files that can be read without the client.
+    files: Option<DirectFiles>,
     url: String,
     io: IoThreads,
     tails: Tails,
@@ -62,14 +65,15 @@ impl Store {
     /// Opens a store; a local directory is created.
     pub fn open(options: &StoreOptions) -> Result<Store> {
         let opened = options.open()?;
+        let files = opened.directory.clone().map(DirectFiles::below);
         let local = opened.directory.map(|root| LocalDirectory::new(Arc::new(OperatingSystem), root));
-        Store::new(opened.objects, local, without_password(&options.url))
+        Store::new(opened.objects, local, files, without_password(&options.url))
     }
 
     /// A store on any implementation of `ObjectStore`: other clouds, wrappers, tests.
     pub fn with_object_store(objects: Arc<dyn ObjectStore>) -> Result<Store> {
         let url = objects.to_string();
-        Store::new(objects, None, url)
+        Store::new(objects, None, None, url)
     }
 
     /// A store whose objects are the files below `root`: `objects` reads, overwrites and deletes them.
@@ -80,13 +84,19 @@ impl Store {
         root: std::path::PathBuf,
     ) -> Result<Store> {
         let url = root.display().to_string();
-        Store::new(objects, Some(LocalDirectory::new(files, root)), url)
+        Store::new(objects, Some(LocalDirectory::new(files, root)), None, url)
     }
 
-    fn new(objects: Arc<dyn ObjectStore>, local: Option<LocalDirectory>, url: String) -> Result<Store> {
+    fn new(
+        objects: Arc<dyn ObjectStore>,
+        local: Option<LocalDirectory>,
+        files: Option<DirectFiles>,
+        url: String,
+    ) -> Result<Store> {
         let inner = Inner {
             objects,
             local,
+            files,
             url,
             io: IoThreads::start()?,
             tails: Tails::default(),
@@ -143,10 +153,19 @@ impl Store {
 
     /// A range of the object.
     fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        if let Some(mut read) = self.read_directly(path, std::slice::from_ref(&range)) {
+            return Ok(read.pop().unwrap_or_default());
+        }
         self.read(path, || {
             let (location, range) = (location_of(path), range.clone());
             self.wait(|objects| async move { objects.get_range(&location, range).await })
         })
+    }
+
+    /// Ranges of an object that is a file, on the caller's thread. `None` where that is not so, or where it fails in any way: the client is
+    /// asked then, and says what there is to say.
+    fn read_directly(&self, path: &str, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        self.inner.files.as_ref()?.read(location_of(path).as_ref(), ranges).ok()
     }
 
     fn read<B>(&self, path: &str, once: impl Fn() -> Result<object_store::Result<B>>) -> Result<B> {
@@ -206,6 +225,9 @@ impl Store {
         check: impl Fn(&Vec<Bytes>) -> Result<()>,
     ) -> Result<Vec<Bytes>> {
         let get = || {
+            if let Some(read) = self.read_directly(path, ranges) {
+                return Ok(read);
+            }
             self.read(path, || {
                 let (location, ranges) = (location_of(path), ranges.to_vec());
                 self.wait(|objects| async move { objects.get_ranges(&location, &ranges).await })

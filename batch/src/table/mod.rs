@@ -6,6 +6,7 @@
 //! follows, the *tail*. So a lookup reads the tail once (then it is cached: files never change), the blocks that hold the
 //! pages it needs, and every byte it uses has been verified.
 
+pub(crate) mod groups;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod tails;

@@ -87,10 +87,11 @@ pub(crate) fn rows(
     Ok(selection)
 }
 
-/// The bytes that hold the selected rows of row groups, all columns: their pages, and the dictionaries of those.
+/// The bytes that hold the selected rows of row groups in these columns (all if `None`): their pages, and the dictionaries of those.
 pub(crate) fn ranges(
     metadata: &ArrowReaderMetadata,
     groups: &[usize],
+    wanted: Option<&[usize]>,
     selection: Option<&RowSelection>,
 ) -> Vec<Range<u64>> {
     let metadata = metadata.metadata();
@@ -100,6 +101,9 @@ pub(crate) fn ranges(
         let of_group = metadata.row_group(group);
         let selected = left.as_mut().map(|left| left.split_off(of_group.num_rows() as usize));
         for (i, column) in of_group.columns().iter().enumerate() {
+            if wanted.is_some_and(|wanted| !wanted.contains(&i)) {
+                continue;
+            }
             let (start, bytes) = column.byte_range();
             match (&selected, metadata.offset_index()) {
                 (Some(selected), Some(offsets)) => {

@@ -17,7 +17,6 @@ use parquet::{
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 use polars::prelude::DataFrame;
-use rayon::prelude::*;
 
 use super::{
     BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS,
@@ -33,12 +32,12 @@ use crate::{
 };
 
 /// Files up to this length are read whole: one request instead of several, and little to decode.
-const WHOLE_BYTES: u64 = 16 << 10;
+pub(super) const WHOLE_BYTES: u64 = 16 << 10;
 /// Up to so many rows of a row group are read without asking its bloom filters, which are a request of their own and lie in blocks
 /// as large as the pages' blocks. More than two pages are left only where what is wanted says nothing of the first key column.
 const ROWS_WITHOUT_BLOOM: usize = 2 * PAGE_ROWS;
 /// Rows of a batch.
-const BATCH_ROWS: usize = 64 << 10;
+pub(super) const BATCH_ROWS: usize = 64 << 10;
 
 /// The whole table.
 pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
@@ -46,42 +45,22 @@ pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
     columns::from_arrow(&batches?)
 }
 
-/// What `of` makes of each row group of the table, on the threads of the current pool.
-pub(crate) fn map_groups<T: Send>(
+/// The rows of every page that may hold a wanted key: no wanted row is left out. Of the columns named, if any are.
+pub(crate) fn read_wanted(
     store: &Store,
     file: &StoredFile,
-    of: impl Fn(DataFrame) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let bytes = fetch(store, file)?;
-    let metadata = guarded(file, || {
-        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
-        metadata.map_err(|error| reading(file, error))
-    })?;
-    check_format(file, metadata.metadata())?;
-    let groups = (0..metadata.metadata().num_row_groups()).into_par_iter();
-    let read = |group| {
-        let batches = guarded(file, || {
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata.clone());
-            let builder = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS);
-            let read = builder.build().and_then(|reader| Ok(reader.collect::<std::result::Result<Vec<_>, _>>()?));
-            read.map_err(|error| reading(file, error))
-        })?;
-        of(columns::from_arrow(&batches)?)
-    };
-    groups.map(read).collect()
-}
-
-/// The rows of every page that may hold a wanted key: no wanted row is left out.
-pub(crate) fn read_wanted(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<DataFrame> {
+    wanted: &[Wanted],
+    columns: Option<&Vec<String>>,
+) -> Result<DataFrame> {
     if wanted.is_empty() || file.bytes <= WHOLE_BYTES {
         return read(store, file);
     }
-    let batches = read_pages(store, file, wanted).map_err(|error| of_length(store, file, error))?;
+    let batches = read_pages(store, file, wanted, columns).map_err(|error| of_length(store, file, error))?;
     columns::from_arrow(&batches)
 }
 
 /// Stores have many words for a range that a file does not have: what is meant is that the file was cut.
-fn of_length(store: &Store, file: &StoredFile, error: BatchError) -> BatchError {
+pub(super) fn of_length(store: &Store, file: &StoredFile, error: BatchError) -> BatchError {
     match (&error, store.bytes_of(&file.path)) {
         (BatchError::Store { .. }, Ok(bytes)) if bytes < file.bytes => {
             BatchError::damaged(&file.path, format!("has {bytes} bytes, {} were written", file.bytes))
@@ -137,13 +116,13 @@ pub(crate) fn batches(
 }
 
 /// Runs a step of the Parquet reader. It panics where a file contradicts itself: that is damage, and no reason to end the process.
-fn guarded<T>(file: &StoredFile, step: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn guarded<T>(file: &StoredFile, step: impl FnOnce() -> Result<T>) -> Result<T> {
     let panicked = |_| Err(BatchError::damaged(&file.path, "the Parquet reader cannot make sense of it"));
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(panicked)
 }
 
 /// The file's footer and page indexes, from the cache or the store.
-fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
+pub(super) fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     if let Some(tail) = store.tails().get(&file.path) {
         return Ok(tail);
     }
@@ -173,9 +152,15 @@ fn tail(store: &Store, file: &StoredFile) -> Result<Arc<Tail>> {
     Ok(tail)
 }
 
-fn read_pages(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<Vec<RecordBatch>> {
+fn read_pages(
+    store: &Store,
+    file: &StoredFile,
+    wanted: &[Wanted],
+    columns: Option<&Vec<String>>,
+) -> Result<Vec<RecordBatch>> {
     let tail = tail(store, file)?;
     let metadata = &tail.metadata;
+    let columns = columns.map(|names| places(metadata, names));
     let damaged = |error| reading(file, error);
     let mut groups = Vec::new();
     for group in prune::row_groups(metadata, wanted).map_err(damaged)? {
@@ -187,11 +172,16 @@ fn read_pages(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<Vec
         }
     }
     let selection = prune::rows(metadata, &groups, wanted).map_err(damaged)?;
-    let parts = VerifiedParts::read(store, file, &tail, &prune::ranges(metadata, &groups, selection.as_ref()))?;
+    let ranges = prune::ranges(metadata, &groups, columns.as_deref(), selection.as_ref());
+    let parts = VerifiedParts::read(store, file, &tail, &ranges)?;
     guarded(file, || {
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, metadata.clone())
             .with_row_groups(groups)
             .with_batch_size(BATCH_ROWS);
+        if let Some(columns) = columns {
+            let mask = ProjectionMask::leaves(metadata.parquet_schema(), columns);
+            builder = builder.with_projection(mask);
+        }
         if let Some(selection) = selection {
             // Rows that are not selected are skipped by their pages: those have not been read.
             builder = builder.with_row_selection(selection).with_row_selection_policy(RowSelectionPolicy::Selectors);
@@ -201,10 +191,16 @@ fn read_pages(store: &Store, file: &StoredFile, wanted: &[Wanted]) -> Result<Vec
             .collect::<std::result::Result<_, _>>()
             .map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;
         if batches.is_empty() {
+            // A table without rows still has columns.
             batches.push(RecordBatch::new_empty(Arc::clone(metadata.schema())));
         }
         Ok(batches)
     })
+}
+
+/// Where these columns are in the file: each is one leaf of its schema.
+pub(super) fn places(metadata: &ArrowReaderMetadata, names: &[String]) -> Vec<usize> {
+    names.iter().filter_map(|name| Some(metadata.schema().column_with_name(name)?.0)).collect()
 }
 
 fn blooms_allow(store: &Store, file: &StoredFile, tail: &Tail, group: usize, wanted: &[Wanted]) -> Result<bool> {
@@ -226,7 +222,7 @@ fn blooms_allow(store: &Store, file: &StoredFile, tail: &Tail, group: usize, wan
     Ok(true)
 }
 
-fn check_format(file: &StoredFile, metadata: &ParquetMetaData) -> Result<()> {
+pub(super) fn check_format(file: &StoredFile, metadata: &ParquetMetaData) -> Result<()> {
     let found = metadata_value(metadata, FORMAT_KEY).unwrap_or("none");
     if found == FORMAT {
         return Ok(());
@@ -251,6 +247,6 @@ fn blocks(metadata: &ParquetMetaData) -> Option<Vec<u32>> {
 }
 
 /// The error of a Parquet reader, which reads what is in memory.
-fn reading(file: &StoredFile, error: ParquetError) -> BatchError {
+pub(super) fn reading(file: &StoredFile, error: ParquetError) -> BatchError {
     BatchError::damaged(&file.path, error.to_string())
 }

@@ -8,6 +8,7 @@ use watershed_pipelines::{key::KeyBound, types::Value};
 
 use super::{
     PAGE_ROWS,
+    groups::{self, Needed},
     prune::Wanted,
     read,
     write::{EncodedTable, TableSpec, TableWriter},
@@ -85,7 +86,7 @@ fn a_lookup_reads_little_and_finds_all() {
     let frame = frame(40_000, 10);
     let (store, counts, file) = stored(&frame);
     let wanted = [card("card-0023456")];
-    let found = read::read_wanted(&store, &file, &wanted).unwrap();
+    let found = read::read_wanted(&store, &file, &wanted, None).unwrap();
     let mask = found.column("card").unwrap().str().unwrap().equal("card-0023456");
     assert_eq!(found.filter(&mask).unwrap().height(), 10);
     assert!(found.height() <= 2 * PAGE_ROWS, "{} rows", found.height());
@@ -93,7 +94,7 @@ fn a_lookup_reads_little_and_finds_all() {
     assert!(first * 5 < bytes, "read {first} of {bytes} bytes");
     // The footer is in memory now.
     counts.reset();
-    read::read_wanted(&store, &file, &wanted).unwrap();
+    read::read_wanted(&store, &file, &wanted, None).unwrap();
     assert!(counts.bytes() < first && counts.bytes() * 8 < bytes, "read {} of {bytes} bytes", counts.bytes());
     assert!(counts.requests() <= 4, "{} requests", counts.requests());
 }
@@ -103,12 +104,12 @@ fn a_key_that_is_not_there_costs_no_more_than_one_that_is() {
     let frame = frame(40_000, 10);
     let (store, counts, file) = stored(&frame);
     // Between two keys: statistics do not exclude it.
-    let found = read::read_wanted(&store, &file, &[card("card-0023456x")]).unwrap();
+    let found = read::read_wanted(&store, &file, &[card("card-0023456x")], None).unwrap();
     assert!(found.height() <= 2 * PAGE_ROWS && found.width() == 4, "{:?}", found.shape());
     assert!(counts.bytes() * 5 < file.bytes, "read {} of {} bytes", counts.bytes(), file.bytes);
     // Outside all of them: nothing but the footer, which is in memory.
     counts.reset();
-    assert_eq!(read::read_wanted(&store, &file, &[card("x")]).unwrap().height(), 0);
+    assert_eq!(read::read_wanted(&store, &file, &[card("x")], None).unwrap().height(), 0);
     assert_eq!(counts.requests(), 0);
 }
 
@@ -119,10 +120,10 @@ fn bloom_filters_spare_reading_what_statistics_do_not_exclude() {
     let (store, counts, file) = stored(&frame);
     let minute =
         |micros| Wanted { column: "window_start".to_owned(), bound: KeyBound::In(vec![Value::Timestamp(micros)]) };
-    let found = read::read_wanted(&store, &file, &[minute(120_000_000)]).unwrap();
+    let found = read::read_wanted(&store, &file, &[minute(120_000_000)], None).unwrap();
     assert_eq!(found.height(), frame.height());
     counts.reset();
-    assert_eq!(read::read_wanted(&store, &file, &[minute(120_000_001)]).unwrap().height(), 0);
+    assert_eq!(read::read_wanted(&store, &file, &[minute(120_000_001)], None).unwrap().height(), 0);
     assert!(counts.bytes() * 5 < file.bytes, "read {} of {} bytes", counts.bytes(), file.bytes);
     assert_eq!(counts.requests(), 1);
 }
@@ -133,7 +134,7 @@ fn every_flipped_byte_that_is_read_is_found() {
     let (store, _, file) = stored(&frame);
     let bytes = store.get(&file.path).unwrap();
     let wanted = [card("card-0012345")];
-    let good = read::read_wanted(&store, &file, &wanted).unwrap();
+    let good = read::read_wanted(&store, &file, &wanted, None).unwrap();
     let mut found = 0;
     for at in (0..bytes.len()).step_by(bytes.len() / 97) {
         let mut bad = bytes.to_vec();
@@ -141,7 +142,7 @@ fn every_flipped_byte_that_is_read_is_found() {
         let store = Store::with_object_store(Arc::new(InMemory::new())).unwrap();
         store.put(&file.path, bad.into()).unwrap();
         assert!(matches!(read::read(&store, &file), Err(BatchError::Damaged { .. })), "byte {at}");
-        match read::read_wanted(&store, &file, &wanted) {
+        match read::read_wanted(&store, &file, &wanted, None) {
             Ok(frame) => assert!(frame.equals_missing(&good), "byte {at}"),
             Err(BatchError::Damaged { object, .. }) => {
                 assert_eq!(object, file.path);
@@ -164,7 +165,7 @@ fn every_flipped_byte_of_what_says_where_keys_are_is_found() {
         bad[at] ^= 1 << (at % 8);
         let store = Store::with_object_store(Arc::new(InMemory::new())).unwrap();
         store.put(&file.path, bad.into()).unwrap();
-        let read = read::read_wanted(&store, &file, &[card("card-0012345")]);
+        let read = read::read_wanted(&store, &file, &[card("card-0012345")], None);
         assert!(
             matches!(&read, Err(BatchError::Damaged { object, .. }) if *object == file.path),
             "byte {at}: {read:?}"
@@ -178,14 +179,14 @@ fn every_cut_that_matters_is_found() {
     let (memory, _, file) = stored(&frame);
     let bytes = memory.get(&file.path).unwrap();
     let wanted = [card("card-0012345")];
-    let good = read::read_wanted(&memory, &file, &wanted).unwrap();
+    let good = read::read_wanted(&memory, &file, &wanted, None).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let local = || Store::open(&StoreOptions::new(directory.path().to_str().unwrap())).unwrap();
     let in_memory = || Store::with_object_store(Arc::new(InMemory::new())).unwrap();
     let lengths = (0..bytes.len()).step_by(bytes.len() / 23).chain([bytes.len() - 1]);
     for (length, store) in lengths.flat_map(|length| [(length, in_memory()), (length, local())]) {
         store.put(&file.path, bytes.slice(..length)).unwrap();
-        for read in [read::read(&store, &file), read::read_wanted(&store, &file, &wanted)] {
+        for read in [read::read(&store, &file), read::read_wanted(&store, &file, &wanted, None)] {
             let error = read.unwrap_err();
             assert!(matches!(&error, BatchError::Damaged { object, .. } if *object == file.path), "{length}: {error}");
         }
@@ -193,14 +194,14 @@ fn every_cut_that_matters_is_found() {
     // Cut after the footer was read: what the pages give is checked all the same.
     let store = in_memory();
     store.put(&file.path, bytes.clone()).unwrap();
-    read::read_wanted(&store, &file, &wanted).unwrap();
+    read::read_wanted(&store, &file, &wanted, None).unwrap();
     store.put(&file.path, bytes.slice(..bytes.len() / 100)).unwrap();
-    let error = read::read_wanted(&store, &file, &wanted).unwrap_err();
+    let error = read::read_wanted(&store, &file, &wanted, None).unwrap_err();
     assert!(matches!(&error, BatchError::Damaged { object, .. } if *object == file.path), "{error}");
     // More bytes behind the footer are none of the file's.
     let store = in_memory();
     store.put(&file.path, [&bytes[..], b"more"].concat().into()).unwrap();
-    assert!(read::read_wanted(&store, &file, &wanted).unwrap().equals_missing(&good));
+    assert!(read::read_wanted(&store, &file, &wanted, None).unwrap().equals_missing(&good));
     assert!(matches!(read::read(&store, &file), Err(BatchError::Damaged { .. })));
 }
 
@@ -209,5 +210,85 @@ fn a_file_that_is_gone_says_so() {
     let (store, _, file) = stored(&frame(40_000, 2));
     store.delete(vec![file.path.clone()]).unwrap();
     assert!(read::read(&store, &file).unwrap_err().is_gone());
-    assert!(read::read_wanted(&store, &file, &[card("a")]).unwrap_err().is_gone());
+    assert!(read::read_wanted(&store, &file, &[card("a")], None).unwrap_err().is_gone());
+}
+
+/// All rows of the columns named; with those of `partials` if a column of `doubts` has a NULL or others are there.
+fn needed(rows: &[&str], doubts: &[&str], partials: &[&str], merging: bool) -> Needed {
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Needed { rows: named(rows), doubts: named(doubts), partials: named(partials), merging }
+}
+
+fn read_groups(store: &Store, file: &StoredFile, needed: &Needed) -> Result<DataFrame, BatchError> {
+    let groups = groups::map(store, file, needed, Ok)?;
+    Ok(groups.into_iter().reduce(|rows, group| rows.vstack(&group).unwrap()).unwrap())
+}
+
+#[test]
+fn only_the_columns_that_are_needed_are_read() {
+    let frame = frame(50_000, 5);
+    let (store, counts, file) = stored(&frame);
+    let all = ["card", "window_start", "total", "_state_total"];
+    assert!(read_groups(&store, &file, &needed(&all, &[], &[], false)).unwrap().equals_missing(&frame));
+    let whole = counts.bytes();
+    counts.reset();
+    let read = read_groups(&store, &file, &needed(&["total"], &["total"], &all, false)).unwrap();
+    assert!(read.equals_missing(&frame.select(["total"]).unwrap()));
+    // A column of three, hard to compress, and whole blocks.
+    assert!(counts.bytes() > 0 && counts.bytes() * 2 < whole, "{} of {whole} bytes", counts.bytes());
+    counts.reset();
+    let read = read_groups(&store, &file, &needed(&["total"], &[], &["card", "total"], true)).unwrap();
+    assert!(read.equals_missing(&frame.select(["card", "total"]).unwrap()));
+    // How many rows there are, the footer says, which is in memory.
+    counts.reset();
+    let groups = groups::map(&store, &file, &needed(&[], &[], &all, false), Ok).unwrap();
+    assert_eq!(groups.iter().map(DataFrame::height).sum::<usize>(), frame.height());
+    assert_eq!(counts.requests(), 0);
+    // A lookup, too.
+    let wanted = [card("card-0023456")];
+    let (all, few) = (read::read_wanted(&store, &file, &wanted, None).unwrap(), vec!["card".to_owned()]);
+    let found = read::read_wanted(&store, &file, &wanted, Some(&few)).unwrap();
+    assert!(found.equals_missing(&all.select(["card"]).unwrap()));
+}
+
+#[test]
+fn where_a_value_may_not_say_all_its_state_is_read_too() {
+    let mut frame = frame(150_000, 1);
+    let total = frame.column("total").unwrap().i64().unwrap().clone();
+    // In the second row group.
+    let total: Int64Chunked = total.iter().enumerate().map(|(i, v)| v.filter(|_| i != 140_000)).collect();
+    frame.with_column(total.with_name("total".into()).into_column()).unwrap();
+    let (store, _, file) = stored(&frame);
+    let partials = ["card", "total", "_state_total"];
+    let groups = groups::map(&store, &file, &needed(&["total"], &["total"], &partials, false), Ok).unwrap();
+    let columns: Vec<usize> = groups.iter().map(DataFrame::width).collect();
+    assert_eq!(columns, [1, 3]);
+}
+
+#[test]
+fn a_flipped_byte_of_a_column_that_is_needed_is_found() {
+    let frame = frame(50_000, 5);
+    let (store, _, file) = stored(&frame);
+    let bytes = store.get(&file.path).unwrap();
+    let needed = needed(&["total"], &[], &[], false);
+    let good = read_groups(&store, &file, &needed).unwrap();
+    let (mut found, mut elsewhere) = (0, 0);
+    for at in (0..bytes.len()).step_by(bytes.len() / 97) {
+        let mut bad = bytes.to_vec();
+        bad[at] ^= 0x10;
+        let store = Store::with_object_store(Arc::new(InMemory::new())).unwrap();
+        store.put(&file.path, bad.into()).unwrap();
+        match read_groups(&store, &file, &needed) {
+            Ok(frame) => {
+                assert!(frame.equals_missing(&good), "byte {at}");
+                elsewhere += 1;
+            }
+            Err(BatchError::Damaged { object, .. }) => {
+                assert_eq!(object, file.path);
+                found += 1;
+            }
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    assert!(found > 20 && elsewhere > 20, "found {found}, elsewhere {elsewhere}");
 }

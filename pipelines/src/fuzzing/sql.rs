@@ -9,7 +9,7 @@ use polars::prelude::DataFrame;
 
 use crate::{
     catalog::Catalog,
-    decode::{Decoder, RawRecord},
+    decode::{ColumnSet, Decoder, RawRecord},
     error::Diagnostic,
     explain,
     key::KeyFilter,
@@ -64,7 +64,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 impl Relations for World {
-    fn scan(&self, view: &str, _: &KeyFilter) -> Result<DataFrame, BoxError> {
+    fn scan(&self, view: &str, _: &KeyFilter, _: &ColumnSet) -> Result<DataFrame, BoxError> {
         let found = self.rows.iter().find(|(name, _)| name == view);
         found.map(|(_, rows)| rows.clone()).ok_or_else(|| format!("no {view}").into())
     }

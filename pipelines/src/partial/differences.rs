@@ -94,7 +94,7 @@ impl CoreKernel {
         let mut tables = vec![partials.tables[0].take(&[row as u32])];
         tables.extend(partials.tables[1..].iter().map(|table| table.take(&rows_of(table))));
         let one = Partials { counts: ViewCounts::default(), rejected: Vec::new(), tables };
-        let aggregates = match self.groups(&one) {
+        let aggregates = match self.groups(&one, &(0..self.inner.plan.calls.len()).collect()) {
             Ok((_, aggregates)) => aggregates,
             Err(error) => return error.to_string(),
         };

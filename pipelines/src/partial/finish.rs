@@ -4,7 +4,8 @@ use polars::prelude::{BooleanChunked, Column, DataFrame, DataType as PolarsType,
 
 use crate::{
     columns::{self, TypedColumn, Values},
-    core::{WINDOW_END_COLUMN, Window},
+    core::WINDOW_END_COLUMN,
+    decode::ColumnSet,
     error::{Failure, PipelineError},
     key::{ByteFilter, KeyBound, KeyFilter, encode_keys},
     partial::{
@@ -20,29 +21,51 @@ impl CoreKernel {
     /// The finished rows ([`Core::output_schema`](crate::core::Core::output_schema)), sorted by key. A hopping window has a row if a pane
     /// in it has one. Without keys there is one row, even of nothing. Fails if an aggregate's result does not fit its type.
     pub fn finish(&self, partials: &Partials) -> Result<DataFrame, PipelineError> {
-        self.finish_in(partials, &Budget::unlimited())
+        self.finish_within(partials, &KeyFilter::all())
     }
 
-    fn finish_in(&self, partials: &Partials, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
+    /// All columns of the finished rows.
+    pub fn all_columns(&self) -> ColumnSet {
+        (0..self.first_aggregate() + self.inner.plan.calls.len()).collect()
+    }
+
+    /// Where the aggregates begin among the columns of the finished rows.
+    pub(super) fn first_aggregate(&self) -> usize {
+        self.inner.plan.keys.len() + usize::from(self.core().window.is_some())
+    }
+
+    /// The aggregates among those columns of the finished rows.
+    pub(super) fn aggregates_in(&self, columns: &ColumnSet) -> ColumnSet {
+        let first = self.first_aggregate();
+        columns.iter().filter_map(|column| column.checked_sub(first)).collect()
+    }
+
+    /// Key columns, the window's end, and those aggregates that are needed.
+    fn finish_in(
+        &self,
+        partials: &Partials,
+        aggregates: &ColumnSet,
+        budget: &Budget<'_>,
+    ) -> Result<DataFrame, PipelineError> {
         match (&self.inner.clock, &self.inner.core().window, self.inner.window_key) {
             (Some(clock), Some(window), Some(key)) if window.is_hopping() => {
-                panes::finish(&self.inner.plan, partials, window, (clock, key), budget)
+                panes::finish(&self.inner.plan, partials, window, (clock, key), aggregates, budget)
             }
-            (Some(clock), Some(window), Some(key)) => {
-                let (mut columns, aggregates) = self.groups(partials)?;
+            (Some(clock), Some(_), Some(key)) => {
+                let (mut columns, values) = self.groups(partials, aggregates)?;
                 let end = window_ends(&columns[key], clock)?;
                 columns.push(end);
-                frame(partials.len(), columns, aggregates)
+                frame(partials.len(), columns, values)
             }
             _ if self.inner.plan.keys.is_empty() && partials.is_empty() => {
                 let mut one = partials.clone();
                 one_row_of_nothing(&self.inner.plan, &mut one.tables);
-                let (columns, aggregates) = self.groups(&one)?;
-                frame(1, columns, aggregates)
+                let (columns, values) = self.groups(&one, aggregates)?;
+                frame(1, columns, values)
             }
             _ => {
-                let (columns, aggregates) = self.groups(partials)?;
-                frame(partials.len(), columns, aggregates)
+                let (columns, values) = self.groups(partials, aggregates)?;
+                frame(partials.len(), columns, values)
             }
         }
     }
@@ -50,26 +73,33 @@ impl CoreKernel {
     /// [`CoreKernel::finish`] without the rows outside a filter of finished keys. `partials` may lack what
     /// [`CoreKernel::partials_filter`] of that filter leaves out.
     pub fn finish_within(&self, partials: &Partials, filter: &KeyFilter) -> Result<DataFrame, PipelineError> {
-        self.finish_within_budget(partials, filter, &Budget::unlimited())
+        self.finish_within_budget(partials, filter, &self.all_columns(), &Budget::unlimited())
     }
 
-    /// [`CoreKernel::finish_within`], ended with [`PipelineError::Exceeded`] where it would take more than the budget: few partials
-    /// can be of very many windows that overlap.
+    /// Those columns of [`CoreKernel::finish_within`] that are needed, in order; ended with [`PipelineError::Exceeded`] where it would
+    /// take more than the budget: few partials can be of very many windows that overlap. An aggregate that is not needed may be
+    /// out of its type's range.
     pub fn finish_within_budget(
         &self,
         partials: &Partials,
         filter: &KeyFilter,
+        columns: &ColumnSet,
         budget: &Budget<'_>,
     ) -> Result<DataFrame, PipelineError> {
-        let frame = self.finish_in(partials, budget)?;
-        if filter.is_all() {
-            return Ok(frame);
+        let mut frame = self.finish_in(partials, &self.aggregates_in(columns), budget)?;
+        if !filter.is_all() {
+            let keys = self.inner.plan.keys.len();
+            let encoded = encode_keys(&frame.columns()[..keys], frame.height())?;
+            let bytes = ByteFilter::new(filter, &self.inner.plan.key_types());
+            let mask: BooleanChunked = encoded.iter().map(|key| bytes.contains(key)).collect();
+            frame = frame.filter(&mask)?;
         }
-        let keys = self.inner.plan.keys.len();
-        let encoded = encode_keys(&frame.columns()[..keys], frame.height())?;
-        let bytes = ByteFilter::new(filter, &self.inner.plan.key_types());
-        let mask: BooleanChunked = encoded.iter().map(|key| bytes.contains(key)).collect();
-        Ok(frame.filter(&mask)?)
+        // Of keys and the window's end, too, only what is needed.
+        let height = frame.height();
+        let mut needed = frame.into_columns();
+        let mut place = 0..self.first_aggregate();
+        needed.retain(|_| place.next().is_none_or(|column| columns.contains(column)));
+        Ok(DataFrame::new(height, needed)?)
     }
 
     /// The filter of partials' keys that keeps all that finished rows inside `filter` are made of: for hopping windows, bounds of
@@ -108,21 +138,31 @@ impl CoreKernel {
         filter
     }
 
-    /// Key columns, and finished aggregates.
-    pub(super) fn groups(&self, partials: &Partials) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
+    /// Key columns, and those finished aggregates that are needed.
+    pub(super) fn groups(
+        &self,
+        partials: &Partials,
+        aggregates: &ColumnSet,
+    ) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
         let plan = &self.inner.plan;
-        let mut columns = plan.finish(&partials.tables)?;
+        let mut columns = plan.finish(&partials.tables, aggregates)?;
         let aggregates = columns.split_off(plan.keys.len());
         Ok((columns, aggregates))
     }
 }
 
 impl Plan {
-    /// The rows of the groups' table: keys, then finished aggregates.
-    pub(crate) fn finish(&self, tables: &[super::table::Table]) -> Result<Vec<Column>, PipelineError> {
+    /// The rows of the groups' table: keys, then those finished aggregates that are needed.
+    pub(crate) fn finish(
+        &self,
+        tables: &[super::table::Table],
+        aggregates: &ColumnSet,
+    ) -> Result<Vec<Column>, PipelineError> {
         let groups = &tables[0];
         let mut columns = self.key_columns(&groups.keys)?;
-        for (call, state) in self.calls.iter().zip(&groups.states) {
+        for (_, (call, state)) in
+            self.calls.iter().zip(&groups.states).enumerate().filter(|(i, _)| aggregates.contains(*i))
+        {
             columns.push(match call.distinct {
                 Some(table) => {
                     let counts = Plan::distinct_counts(&groups.keys, &tables[table].keys);

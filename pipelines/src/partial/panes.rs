@@ -11,6 +11,7 @@ use polars::prelude::DataFrame;
 use crate::{
     columns,
     core::{WINDOW_END_COLUMN, Window},
+    decode::ColumnSet,
     error::PipelineError,
     key::{EncodedKeys, bigint_of, cell_len},
     partial::{
@@ -71,12 +72,13 @@ impl Shape {
     }
 }
 
-/// The finished rows of a hopping view.
+/// The finished rows of a hopping view, with those aggregates that are needed.
 pub(super) fn finish(
     plan: &Plan,
     partials: &Partials,
     window: &Window,
     (clock, window_key): (&WindowClock, usize),
+    needed: &ColumnSet,
     budget: &Budget<'_>,
 ) -> Result<DataFrame, PipelineError> {
     let shape = Shape { span: window.size / window.pane(), step: window.slide / window.pane() };
@@ -110,7 +112,7 @@ pub(super) fn finish(
     let mut columns = plan.key_columns(&keys)?;
     columns.push(columns::bigint_column(WINDOW_END_COLUMN, DataType::Timestamp, ends, None));
     let mut aggregates = Vec::with_capacity(plan.calls.len());
-    for (call, state) in plan.calls.iter().zip(&states) {
+    for (_, (call, state)) in plan.calls.iter().zip(&states).enumerate().filter(|(i, _)| needed.contains(*i)) {
         aggregates.push(match call.distinct {
             Some(table) => {
                 let counts = distinct_counts(groups, &partials.tables[table], &panes, &entities, &windows, shape);

@@ -343,7 +343,8 @@ impl Reduction {
         let mut tables = reducing.finish();
         one_row_of_nothing(&self.plan, &mut tables);
         let height = tables[0].keys.len();
-        Ok(Reduced::Rows(DataFrame::new(height, self.plan.finish(&tables)?)?))
+        let all = (0..self.plan.calls.len()).collect();
+        Ok(Reduced::Rows(DataFrame::new(height, self.plan.finish(&tables, &all)?)?))
     }
 }
 

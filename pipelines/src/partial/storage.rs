@@ -11,6 +11,7 @@ use polars::prelude::{Column, DataFrame, DataType as PolarsType};
 
 use crate::{
     columns::{self, TypedColumn},
+    decode::ColumnSet,
     error::PipelineError,
     key::{EncodedKeys, decode_keys, encode_typed},
     partial::{
@@ -118,16 +119,31 @@ impl CoreKernel {
     /// Reads back what [`CoreKernel::to_frame`] gave for each table (in chunks or not); rejected records are not in it. Fails if a
     /// column is missing or of another type, if keys do not ascend, or if a state is damaged.
     pub fn from_frames(&self, frames: Vec<DataFrame>, counts: ViewCounts) -> Result<Partials, PipelineError> {
+        self.from_frames_of(frames, counts, &self.all_columns())
+    }
+
+    /// [`CoreKernel::from_frames`] where only these columns of the finished rows are needed: the other aggregates are empty, their columns
+    /// are not looked at. Of a table that is not needed ([`CoreKernel::needs_table`]) any frame will do.
+    pub fn from_frames_of(
+        &self,
+        frames: Vec<DataFrame>,
+        counts: ViewCounts,
+        columns: &ColumnSet,
+    ) -> Result<Partials, PipelineError> {
+        let aggregates = self.aggregates_in(columns);
         let layouts = self.tables();
         if layouts.len() != frames.len() {
             return Err(PipelineError::Stored(format!("{} tables instead of {}", frames.len(), layouts.len())));
         }
         let mut partials = Partials { counts, ..self.empty() };
         for (number, (layout, frame)) in layouts.iter().zip(&frames).enumerate() {
+            if !self.needs_table(number, columns) {
+                continue;
+            }
             let keys = keys_of(layout, frame)?;
             let mut table = Table { keys, states: self.prototypes(number).to_vec() };
-            for (call, state) in self.inner.plan.calls.iter().zip(&mut table.states) {
-                if call.distinct.is_some() {
+            for (i, (call, state)) in self.inner.plan.calls.iter().zip(&mut table.states).enumerate() {
+                if call.distinct.is_some() || !aggregates.contains(i) {
                     state.resize(frame.height());
                     continue;
                 }

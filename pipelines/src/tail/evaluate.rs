@@ -2,14 +2,18 @@
 
 use polars::prelude::{BooleanChunked, Column, DataFrame, IdxCa, IdxSize, PlSmallStr};
 
-use super::budget::{Budget, ROWS_AT_ONCE, Taken, column_bytes};
+use super::{
+    budget::{Budget, ROWS_AT_ONCE, Taken, column_bytes},
+    conform::absent,
+};
 use crate::{
     canonical::encode_rows,
+    decode::ColumnSet,
     error::{Failure, PipelineError},
     expr::{CompiledExpr, Expr, allowance},
     registry::Registry,
     rows::describe_row,
-    types::Schema,
+    types::{DataType, Schema},
 };
 
 /// Expressions over one input, each with the name of its output column (or clause).
@@ -24,6 +28,8 @@ enum Output {
     /// One of the input's columns.
     Column(usize),
     Computed(CompiledExpr),
+    /// Nobody looks at it.
+    Absent(DataType),
 }
 
 impl Exprs {
@@ -45,12 +51,23 @@ impl Exprs {
         Ok(Exprs { input: input.clone(), outputs })
     }
 
+    /// Only the outputs in `computed` are evaluated; the others, of the types in `schema`, have no values.
+    pub(super) fn only(mut self, computed: &ColumnSet, schema: &Schema) -> Exprs {
+        for (i, ((_, output), field)) in self.outputs.iter_mut().zip(&schema.fields).enumerate() {
+            if !computed.contains(i) {
+                *output = Output::Absent(field.data_type);
+            }
+        }
+        self
+    }
+
     /// One column per expression, under its name. The first expression with a failure decides the error.
     pub(super) fn columns(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<Vec<Column>, PipelineError> {
         let mut taken = budget.take(0)?;
         let column = |(name, output): &(PlSmallStr, Output)| match output {
             Output::Column(index) => Ok(frame.columns()[*index].clone().with_name(name.clone())),
             Output::Computed(expr) => self.column(name, expr, frame, (budget, &mut taken)),
+            Output::Absent(data_type) => Ok(absent(name.as_str(), *data_type, frame.height())),
         };
         self.outputs.iter().map(column).collect()
     }

@@ -14,16 +14,18 @@ use super::{
     Rel,
     aggregate::Grouping,
     budget::{Budget, Held, frame_bytes},
-    conform::conform,
+    conform::{conform, widened},
     evaluate::Exprs,
     join::Join,
+    needed::{self, Needed},
     sort::{self, SortKeys},
     window::Ranking,
 };
 use crate::{
     canonical::{encode_rows, sort_canonical},
+    decode::ColumnSet,
     error::PipelineError,
-    expr::Expr,
+    expr::{Expr, fallible},
     key::KeyFilter,
     registry::Registry,
     types::Schema,
@@ -35,8 +37,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Where a tail finds the finished core rows of materialized views.
 pub trait Relations {
     /// The rows of `view` ([`crate::core::Core::output_schema`]) whose keys lie in `keys`, in any order. Exactly those: an
-    /// expression could fail for a row that should not be there.
-    fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, BoxError>;
+    /// expression could fail for a row that should not be there. Only the columns in `columns` (by their place) are needed: either
+    /// those are given, in order, or all.
+    fn scan(&self, view: &str, keys: &KeyFilter, columns: &ColumnSet) -> Result<DataFrame, BoxError>;
 }
 
 /// A derived tail, compiled.
@@ -49,7 +52,7 @@ pub struct TailPlan {
 impl TailPlan {
     /// Compiles a plan.
     pub fn compile(rel: &Rel, registry: &Registry) -> Result<TailPlan, PipelineError> {
-        let mut root = Node::compile(rel, registry)?;
+        let mut root = Node::compile(rel, &needed::all(rel), registry)?;
         if !root.ordered() {
             root = Node::Canonical(Box::new(root));
         }
@@ -85,7 +88,7 @@ struct Run<'a> {
 
 #[derive(Clone, Debug)]
 enum Node {
-    Scan { view: String, keys: KeyFilter, schema: Arc<Schema> },
+    Scan { view: String, keys: KeyFilter, schema: Arc<Schema>, columns: ColumnSet },
     Values { rows: Vec<Exprs>, schema: Arc<Schema> },
     Filter { input: Box<Node>, predicate: Exprs },
     Project { input: Box<Node>, exprs: Exprs },
@@ -100,11 +103,12 @@ enum Node {
 }
 
 impl Node {
-    fn compile(rel: &Rel, registry: &Registry) -> Result<Node, PipelineError> {
-        let compile = |rel: &Rel| Node::compile(rel, registry).map(Box::new);
+    /// `wanted`: the columns of its result that are needed. The others keep their places, without values.
+    fn compile(rel: &Rel, wanted: &ColumnSet, registry: &Registry) -> Result<Node, PipelineError> {
+        let compile = |rel: &Rel, wanted: &ColumnSet| Node::compile(rel, wanted, registry).map(Box::new);
         Ok(match rel {
             Rel::Scan { view, keys, schema } => {
-                Node::Scan { view: view.clone(), keys: keys.clone(), schema: schema.clone() }
+                Node::Scan { view: view.clone(), keys: keys.clone(), schema: schema.clone(), columns: wanted.clone() }
             }
             Rel::Values { rows, schema } => Node::Values {
                 rows: rows
@@ -115,39 +119,61 @@ impl Node {
             },
             Rel::Filter { input, predicate } => Node::Filter {
                 predicate: Exprs::compile([("WHERE", predicate)], input.schema(), registry)?,
-                input: compile(input)?,
+                input: compile(input, &needed::of(input, wanted.clone(), [predicate]))?,
             },
             Rel::Project { input, exprs, schema } => {
-                Node::Project { exprs: project(exprs, schema, input.schema(), registry)?, input: compile(input)? }
+                // What can fail is evaluated in any case: whether a query fails must not depend on what is above.
+                let is_computed = |(i, expr): &(usize, &Expr)| wanted.contains(*i) || fallible(expr);
+                let computed: ColumnSet = exprs.iter().enumerate().filter(is_computed).map(|(i, _)| i).collect();
+                let read = needed::of(input, ColumnSet::none(), computed.iter().map(|i| &exprs[i]));
+                let exprs = project(exprs, schema, input.schema(), registry)?.only(&computed, schema);
+                Node::Project { exprs, input: compile(input, &read)? }
             }
             Rel::Aggregate { input, keys, aggregates, schema } => Node::Aggregate {
                 grouping: Grouping::compile(keys, aggregates, input.schema(), schema, registry)?,
-                input: compile(input)?,
+                input: compile(input, &needed::by_aggregates(input, keys, aggregates))?,
             },
-            Rel::Join { left, right, kind, on, residual, schema } => Node::Join {
-                join: Join::compile(*kind, (left.schema(), right.schema(), schema), on, residual.as_ref(), registry)?,
-                left: compile(left)?,
-                right: compile(right)?,
-            },
+            Rel::Join { left, right, kind, on, residual, schema } => {
+                let Needed { left: of_left, right: of_right } =
+                    needed::by_join(left, right, on, residual.as_ref(), wanted);
+                Node::Join {
+                    join: Join::compile(
+                        *kind,
+                        (left.schema(), right.schema(), schema),
+                        on,
+                        residual.as_ref(),
+                        registry,
+                    )?,
+                    left: compile(left, &of_left)?,
+                    right: compile(right, &of_right)?,
+                }
+            }
             Rel::Window { input, functions, schema } => {
                 let names = schema.fields.iter().skip(input.schema().fields.len()).map(|field| &field.name);
                 Node::Window {
                     rankings: (functions.iter().zip(names))
                         .map(|(function, name)| Ranking::compile(function, name, input.schema(), registry))
                         .collect::<Result<_, PipelineError>>()?,
-                    input: compile(input)?,
+                    input: compile(input, &needed::all(input))?,
                 }
             }
-            Rel::Sort { input, by } => {
-                Node::Sort { keys: SortKeys::compile(by, input.schema(), registry)?, input: compile(input)?, top: None }
-            }
+            // Where whole rows are compared, all of their columns are needed.
+            Rel::Sort { input, by } => Node::Sort {
+                keys: SortKeys::compile(by, input.schema(), registry)?,
+                input: compile(input, &needed::all(input))?,
+                top: None,
+            },
             Rel::Limit { input, offset, limit } => {
                 let rows = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-                Node::limit(Node::compile(input, registry)?, rows(*offset), limit.map_or(usize::MAX, rows))
+                let input = Node::compile(input, &needed::all(input), registry)?;
+                Node::limit(input, rows(*offset), limit.map_or(usize::MAX, rows))
             }
-            Rel::Distinct { input } => Node::Distinct(compile(input)?),
+            Rel::Distinct { input } => Node::Distinct(compile(input, &needed::all(input))?),
             Rel::Union { inputs, schema } => Node::Union {
-                inputs: inputs.iter().map(|rel| Node::compile(rel, registry)).collect::<Result<_, PipelineError>>()?,
+                inputs: inputs
+                    .iter()
+                    .map(|rel| Node::compile(rel, wanted, registry))
+                    .collect::<Result<_, PipelineError>>()?,
                 schema: schema.clone(),
             },
         })
@@ -189,8 +215,8 @@ impl Node {
         let budget = run.budget;
         budget.check()?;
         let frame = match self {
-            Node::Scan { view, keys, schema } => {
-                conform(run.relations.scan(view, keys).map_err(PipelineError::Relation)?, schema)?
+            Node::Scan { view, keys, schema, columns } => {
+                widened(run.relations.scan(view, keys, columns).map_err(PipelineError::Relation)?, schema, columns)?
             }
             Node::Values { rows, schema } => values(rows, schema, budget)?,
             Node::Filter { input, predicate } => {

@@ -6,6 +6,7 @@ mod conform;
 mod evaluate;
 mod execute;
 mod join;
+mod needed;
 mod sort;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{aggregate::AggregateCall, expr::Expr, key::KeyFilter, types::Schema};
 
 pub use budget::{Budget, Exceeded, Taken, frame_bytes};
+pub use conform::below;
 pub use execute::{BoxError, Relations, TailPlan};
 
 /// A relational plan over the finished rows of materialized views' cores. Every node's `schema` is that of its output.

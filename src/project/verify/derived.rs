@@ -3,6 +3,7 @@
 use polars::prelude::DataFrame;
 use watershed_pipelines::{
     catalog::View,
+    decode::ColumnSet,
     key::KeyFilter,
     partial::Partials,
     rows::describe_row,
@@ -152,7 +153,7 @@ impl<'a> Rows<'a> {
 }
 
 impl Relations for Rows<'_> {
-    fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, BoxError> {
+    fn scan(&self, view: &str, keys: &KeyFilter, _: &ColumnSet) -> Result<DataFrame, BoxError> {
         let kernels = &self.ways.checking.kernels;
         let found = self.partials.iter().find(|(index, _)| kernels[*index].view.name == view);
         let (index, partials) = found.ok_or_else(|| format!("{view:?} was not recomputed"))?;

@@ -1,13 +1,17 @@
 //! What is stored comes back.
 
+use polars::prelude::DataFrame;
 use proptest::prelude::*;
 
 use super::fixtures::*;
 use crate::{
     aggregate::AggregateFunction,
     canonical::canonical_rows,
+    decode::ColumnSet,
+    key::KeyFilter,
     partial::{CoreKernel, Partials},
     registry::Registry,
+    tail::{Budget, below},
 };
 
 proptest! {
@@ -28,20 +32,30 @@ proptest! {
         assert_same(&kernel, &whole, &twice);
     }
 
-    /// What is stored, taken as it is, and merged only where others have the key.
+    /// What is stored, taken as it is, and merged only where others have the key; with only the columns that are needed.
     #[test]
-    fn stored_rows_are_finished_rows(kernel in views(), rows in rows(60, 5), stored in 0usize..60) {
+    fn stored_rows_are_finished_rows(kernel in views(), rows in rows(60, 5), stored in 0usize..60, needed: u64) {
         let mut core = kernel.core().clone();
         core.aggregates.retain(|call| call.function != AggregateFunction::CountDistinct);
         let kernel = CoreKernel::compile(&core, &Registry::new()).unwrap();
         if kernel.stores_finished() {
             let (stored, live) = rows.split_at(stored.min(rows.len()));
             let (stored, live) = (partials(&kernel, stored), partials(&kernel, live));
-            let (mut taken, apart) = kernel.divide_stored(kernel.to_frame(0, &stored).unwrap(), &live).unwrap();
-            let whole = kernel.finish(&kernel.merge(&[&stored, &live]).unwrap());
-            match (whole, kernel.finish(&kernel.merge(&[&apart, &live]).unwrap())) {
+            let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
+            let frame = kernel.to_frame(0, &stored).unwrap();
+            let has_nulls = |name: &String| frame.column(name).unwrap().null_count() > 0;
+            let enough = live.is_empty() && !kernel.stored_doubts(&columns).iter().any(has_nulls);
+            let read = if enough { kernel.stored_rows(&columns) } else { kernel.stored_partials(&columns) };
+            let read = DataFrame::new(frame.height(), read.iter().map(|n| frame.column(n).unwrap().clone()).collect());
+            let (taken, apart) = kernel.divide_stored(read.unwrap(), &columns, &live).unwrap();
+            let finish = |partials: &Partials| {
+                kernel.finish_within_budget(partials, &KeyFilter::all(), &columns, &Budget::unlimited())
+            };
+            let whole = finish(&kernel.merge(&[&stored, &live]).unwrap());
+            match (whole, finish(&kernel.merge(&[&apart, &live]).unwrap())) {
                 (Ok(whole), Ok(merged)) => {
-                    taken.vstack_mut(&merged).unwrap();
+                    let taken = below(taken, merged).unwrap();
+                    prop_assert_eq!(taken.height(), whole.height());
                     prop_assert_eq!(taken.schema(), whole.schema());
                     prop_assert_eq!(canonical_rows(&taken).unwrap(), canonical_rows(&whole).unwrap());
                 }
@@ -49,6 +63,33 @@ proptest! {
                     prop_assert_eq!(whole.map(|_| ()).map_err(|e| e.to_string()), merged.map(|_| ()).map_err(|e| e.to_string()));
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Some columns of the finished rows are those columns of all of them, of partials too that have no more than those need.
+    #[test]
+    fn some_columns_are_some_of_all(kernel in views(), rows in rows(60, 5), needed: u64) {
+        let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
+        let whole = partials(&kernel, &rows);
+        let frames = (0..kernel.tables().len()).map(|table| match (table, kernel.needs_table(table, &columns)) {
+            (0, _) => kernel.to_frame(0, &whole).unwrap().select(kernel.stored_partials(&columns)).unwrap(),
+            (_, true) => kernel.to_frame(table, &whole).unwrap(),
+            (_, false) => DataFrame::default(),
+        });
+        let few = kernel.from_frames_of(frames.collect(), whole.counts, &columns).unwrap();
+        let merged = kernel.merge(&[&few, &kernel.empty()]).unwrap();
+        let some = kernel.finish_within_budget(&merged, &KeyFilter::all(), &columns, &Budget::unlimited());
+        match (kernel.finish(&whole), some) {
+            (Ok(all), Ok(some)) => {
+                let expected = columns.iter().map(|i| all.columns()[i].clone()).collect();
+                prop_assert!(some.equals_missing(&DataFrame::new(all.height(), expected).unwrap()));
+            }
+            // Which aggregate is out of its type's range may be none of those.
+            (all, some) => prop_assert!(all.is_err() && (some.is_err() || columns != kernel.all_columns())),
         }
     }
 }

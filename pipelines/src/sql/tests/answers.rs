@@ -6,7 +6,7 @@ use polars::prelude::DataFrame;
 
 use super::{plans::EXPRESSIONS, *};
 use crate::{
-    decode::{Decoder, RawRecord},
+    decode::{ColumnSet, Decoder, RawRecord},
     key::KeyFilter,
     partial::{CoreKernel, Partials},
     tail::{Rel, Relations, TailPlan},
@@ -56,7 +56,7 @@ impl Kept {
 }
 
 impl Relations for Kept {
-    fn scan(&self, view: &str, keys: &KeyFilter) -> Result<DataFrame, crate::tail::BoxError> {
+    fn scan(&self, view: &str, keys: &KeyFilter, _: &ColumnSet) -> Result<DataFrame, crate::tail::BoxError> {
         let (kernel, partials) = &self.0[view];
         let selected = kernel.select(partials, &kernel.partials_filter(keys));
         Ok(kernel.finish_within(&selected, keys)?)

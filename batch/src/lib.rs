@@ -43,7 +43,7 @@ pub use epoch::Epoch;
 pub use error::{BatchError, Result};
 pub use gc::{Collected, Retention};
 pub use manifest::{ArchiveFile, Manifest, PartitionState, Previous, SourceState, StoredFile, ViewState};
-pub use reader::ViewReader;
+pub use reader::{Asked, ViewReader};
 pub use run::{
     options::{BatchOptions, BatchRun, NoProgress, Progress},
     parity::{

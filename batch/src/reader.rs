@@ -6,10 +6,11 @@ use polars::prelude::DataFrame;
 use rayon::prelude::*;
 use watershed_pipelines::{
     decode::ColumnSet,
+    error::PipelineError,
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials, TableLayout},
     source::ViewCounts,
-    tail::{Budget, Taken, below, frame_bytes},
+    tail::{Budget, Take, Taken, below, frame_bytes},
 };
 
 use crate::{
@@ -23,6 +24,19 @@ use crate::{
         read,
     },
 };
+
+/// What is asked of a view.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The view.
+    pub view: &'a str,
+    /// Its core.
+    pub kernel: &'a CoreKernel,
+    /// Which columns of the finished rows are needed.
+    pub columns: &'a ColumnSet,
+    /// What answering may take.
+    pub budget: &'a Budget<'a>,
+}
 
 /// Reads views as a pinned manifest names them. Cheap to clone.
 ///
@@ -63,20 +77,14 @@ impl ViewReader {
     /// The partials that a query with `filter` (of the finished rows' keys) needs: those of every wanted key are there, others
     /// may be. Counts are those of the whole view; rejected records are left out (see [`ViewReader::rejected`]).
     pub fn read(&self, view: &str, fingerprint: &str, kernel: &CoreKernel, filter: &KeyFilter) -> Result<Partials> {
-        self.read_within(view, fingerprint, kernel, filter, &kernel.all_columns(), &Budget::unlimited())
+        let (columns, budget) = (kernel.all_columns(), Budget::unlimited());
+        self.read_within(fingerprint, &Asked { view, kernel, columns: &columns, budget: &budget }, filter)
     }
 
     /// [`ViewReader::read`] for some columns of the finished rows (the other aggregates are empty), ended where what was read takes more
     /// than the budget.
-    pub fn read_within(
-        &self,
-        view: &str,
-        fingerprint: &str,
-        kernel: &CoreKernel,
-        filter: &KeyFilter,
-        columns: &ColumnSet,
-        budget: &Budget<'_>,
-    ) -> Result<Partials> {
+    pub fn read_within(&self, fingerprint: &str, asked: &Asked<'_>, filter: &KeyFilter) -> Result<Partials> {
+        let Asked { view, kernel, columns, budget } = *asked;
         let state = self.state(view, fingerprint)?;
         let filter = kernel.partials_filter(filter);
         let partitions = kernel.partitions_of(&filter);
@@ -110,47 +118,73 @@ impl ViewReader {
     /// Ended as [`ViewReader::read_within`] is.
     pub fn read_beside(
         &self,
-        view: &str,
         fingerprint: &str,
-        kernel: &CoreKernel,
-        columns: &ColumnSet,
+        asked: &Asked<'_>,
         others: &Partials,
-        budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials)> {
-        if !kernel.stores_finished() {
-            return Ok((None, self.read_within(view, fingerprint, kernel, &KeyFilter::all(), columns, budget)?));
+        if !asked.kernel.stores_finished() {
+            return Ok((None, self.read_within(fingerprint, asked, &KeyFilter::all())?));
         }
-        let needed = Needed {
-            rows: kernel.stored_rows(columns),
-            doubts: kernel.stored_doubts(columns),
-            partials: kernel.stored_partials(columns),
-            merging: !others.is_empty(),
-        };
+        let keep = |part: DataFrame| Ok((asked.budget.take(frame_bytes(&part))?, part));
+        let (parts, partials) = self.divide(fingerprint, asked, others, keep)?;
+        let mut rows: Option<DataFrame> = None;
+        let mut taken = Vec::new();
+        for (of_part, part) in parts {
+            taken.push(of_part);
+            rows = Some(match rows {
+                Some(rows) => below(rows, part).map_err(BatchError::pipeline(asked.view))?,
+                None => part,
+            });
+        }
+        Ok((rows, partials))
+    }
+
+    /// [`ViewReader::read_beside`], the rows given to `take` in parts while others are read, from several threads.
+    pub fn read_parts_beside(
+        &self,
+        fingerprint: &str,
+        asked: &Asked<'_>,
+        others: &Partials,
+        take: Take<'_>,
+    ) -> Result<Partials> {
+        match asked.kernel.stores_finished() {
+            true => Ok(self.divide(fingerprint, asked, others, take)?.1),
+            false => self.read_within(fingerprint, asked, &KeyFilter::all()),
+        }
+    }
+
+    /// What `of` makes of stretches of rows that are finished as they are stored, in order, and the partials of the rest.
+    fn divide<T: Send>(
+        &self,
+        fingerprint: &str,
+        asked: &Asked<'_>,
+        others: &Partials,
+        of: impl Fn(DataFrame) -> Result<T, PipelineError> + Sync,
+    ) -> Result<(Vec<T>, Partials)> {
+        let Asked { view, kernel, columns, budget } = *asked;
+        let needed = Needed { columns: kernel.stored_columns(columns), merging: !others.is_empty() };
         let failed = BatchError::pipeline(view);
         let divide = |frame: DataFrame| {
             budget.check().map_err(&failed)?;
-            let taken = budget.take(frame_bytes(&frame)).map_err(&failed)?;
+            let _taken = budget.take(frame_bytes(&frame)).map_err(&failed)?;
             let (rows, partials) = kernel.divide_stored(frame, columns, others).map_err(&failed)?;
-            Ok((rows, partials, taken))
+            let apart = budget.take(partials.memory_bytes() as u64).map_err(&failed)?;
+            Ok((of(rows).map_err(&failed)?, partials, apart))
         };
         let partitions: Vec<&PartitionState> = self.state(view, fingerprint)?.partitions.values().collect();
-        let groups: Vec<Vec<(DataFrame, Partials, Taken<'_>)>> = partitions
+        let divided: Vec<Vec<(T, Partials, Taken<'_>)>> = partitions
             .into_par_iter()
-            .map(|partition| groups::map(&self.store, only_file(view, partition)?, &needed, divide))
+            .map(|partition| groups::map(&self.store, only_file(view, partition)?, &needed, &divide))
             .collect::<Result<_>>()?;
-        let (mut rows, mut partials): (Option<DataFrame>, Vec<Partials>) = (None, Vec::new());
-        let mut taken = Vec::new();
-        for (group, apart, of_group) in groups.into_iter().flatten() {
-            taken.push(of_group);
+        let (mut made, mut partials, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for (of_rows, apart, of_apart) in divided.into_iter().flatten() {
+            made.push(of_rows);
             if !apart.is_empty() {
                 partials.push(apart);
+                taken.push(of_apart);
             }
-            rows = Some(match rows {
-                Some(rows) => below(rows, group).map_err(&failed)?,
-                None => group,
-            });
         }
-        Ok((rows, merge(view, kernel, partials)?))
+        Ok((made, merge(view, kernel, partials)?))
     }
 
     /// The partials of one partition of a view, whole and verified. Counts are zero.
@@ -228,10 +262,11 @@ fn read_files_of(
         ));
     }
     let mut frames = Vec::with_capacity(tables.len());
-    let of_groups = kernel.stored_partials(columns);
+    let of_groups = kernel.stored_columns(columns);
     for (number, (layout, file)) in tables.iter().zip(&partition.files).enumerate() {
+        let read = || read::read_wanted(store, file, &wanted(layout, filter), (number == 0).then_some(&of_groups));
         frames.push(match kernel.needs_table(number, columns) {
-            true => read::read_wanted(store, file, &wanted(layout, filter), (number == 0).then_some(&of_groups))?,
+            true => kernel.stretch(read()?, filter).map_err(BatchError::pipeline(view))?,
             false => DataFrame::default(),
         });
     }

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod pin;
 mod receipt;
+mod rows;
 mod serving;
 mod sides;
 mod stored;

@@ -6,18 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use polars::prelude::DataFrame;
-use watershed_batch::{BatchError, Manifest};
+use watershed_batch::Manifest;
 use watershed_log::{EventLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
-    decode::ColumnSet,
-    error::PipelineError,
     key::KeyFilter,
-    partial::{CoreKernel, Partials},
+    partial::CoreKernel,
     registry::Registry,
     source::{SourceCounts, ViewCounts},
-    tail::{BoxError, Budget, Rel, Relations, TailPlan, below, frame_bytes},
+    tail::{Budget, Rel, TailPlan},
     types::{Schema, Value},
 };
 use watershed_speed::{Built, SpeedOptions};
@@ -29,6 +26,7 @@ use crate::{
     limits::Limits,
     pin::Pin,
     receipt::{Receipt, ViewReceipt},
+    rows::Rows,
     sides::{BatchSide, SpeedSide},
 };
 
@@ -90,7 +88,7 @@ pub struct Serving {
     /// For `as_of`; without it, only edges of the live part can be asked for.
     pub(crate) log: Option<Arc<dyn EventLog>>,
     pub(crate) speed_options: SpeedOptions,
-    kernels: BTreeMap<String, CoreKernel>,
+    pub(crate) kernels: BTreeMap<String, CoreKernel>,
     known: Mutex<Known>,
     plans: Mutex<HashMap<String, Arc<Plan>>>,
 }
@@ -267,62 +265,6 @@ impl Serving {
         Ok(Answer { frame, schema: plan.schema.clone(), receipt: self.receipt(plan, rows.pin)? })
     }
 
-    /// Those columns of the finished core rows of a materialized view whose keys lie in `filter`.
-    fn rows(
-        &self,
-        pin: &Pin,
-        view: &str,
-        filter: &KeyFilter,
-        columns: &ColumnSet,
-        budget: &Budget<'_>,
-    ) -> Result<DataFrame> {
-        let kernel = &self.kernels[view];
-        let stored = pin.manifest.as_ref().filter(|manifest| self.is_built(manifest, view));
-        let live = pin.snapshot.view(view, stored.map(|_| &pin.low), pin.high.as_ref())?;
-        let live: Vec<&Partials> = live.iter().map(|partials| &**partials).collect();
-        match stored {
-            Some(manifest) if filter.is_all() => self.all_rows(manifest, view, columns, &live, budget),
-            Some(manifest) => {
-                let stored = self.batch.read(manifest, view, kernel, filter, columns, budget)?;
-                wanted_rows(kernel, [&stored].into_iter().chain(live), filter, columns, budget)
-            }
-            None if filter.is_all() => finished(kernel, &live, columns, budget),
-            None => wanted_rows(kernel, live.into_iter(), filter, columns, budget),
-        }
-    }
-
-    /// All rows of a view that a run has built. Only where the live part has the same key are the two sides' partials merged.
-    fn all_rows(
-        &self,
-        manifest: &Arc<Manifest>,
-        view: &str,
-        columns: &ColumnSet,
-        live: &[&Partials],
-        budget: &Budget<'_>,
-    ) -> Result<DataFrame> {
-        let kernel = &self.kernels[view];
-        // What is compressed takes no less when it is read.
-        drop(budget.take(manifest.views[view].files().map(|file| file.bytes).sum())?);
-        let mut taken = budget.take(0)?;
-        live.iter().try_for_each(|partials| taken.grow(partials.memory_bytes() as u64))?;
-        let several: Partials;
-        let live = match live {
-            [one] => *one,
-            parts => {
-                several = kernel.merge(parts)?;
-                taken.grow(several.memory_bytes() as u64)?;
-                &several
-            }
-        };
-        let (rows, partials) = self.batch.read_beside(manifest, view, kernel, columns, live, budget)?;
-        taken.grow(rows.as_ref().map_or(0, frame_bytes))?;
-        let merged = finished(kernel, &[&partials, live], columns, budget)?;
-        Ok(match rows {
-            Some(rows) => below(rows, merged)?,
-            None => merged,
-        })
-    }
-
     pub(crate) fn is_built(&self, manifest: &Manifest, view: &str) -> bool {
         let fingerprint = self.catalog.view(view).map(|view| &view.fingerprint);
         manifest.views.get(view).map(|stored| &stored.fingerprint) == fingerprint
@@ -361,80 +303,8 @@ impl Serving {
     }
 }
 
-/// The rows of all these partials, finished.
-fn finished(kernel: &CoreKernel, parts: &[&Partials], columns: &ColumnSet, budget: &Budget<'_>) -> Result<DataFrame> {
-    let mut taken = budget.take(0)?;
-    let mut count = |partials: &Partials| -> Result<()> {
-        budget.check()?;
-        Ok(taken.grow(partials.memory_bytes() as u64)?)
-    };
-    parts.iter().try_for_each(|partials| count(partials))?;
-    let filter = KeyFilter::all();
-    Ok(match parts {
-        [one] => kernel.finish_within_budget(one, &filter, columns, budget)?,
-        parts => {
-            // Merged, they take as much again.
-            parts.iter().try_for_each(|partials| count(partials))?;
-            kernel.finish_within_budget(&kernel.merge(parts)?, &filter, columns, budget)?
-        }
-    })
-}
-
-/// Those rows of all these partials whose keys lie in `filter`, finished.
-fn wanted_rows<'a>(
-    kernel: &CoreKernel,
-    parts: impl Iterator<Item = &'a Partials>,
-    filter: &KeyFilter,
-    columns: &ColumnSet,
-    budget: &Budget<'_>,
-) -> Result<DataFrame> {
-    let of_partials = kernel.partials_filter(filter);
-    let mut taken = budget.take(0)?;
-    let mut count = |partials: &Partials| -> Result<()> {
-        budget.check()?;
-        Ok(taken.grow(partials.memory_bytes() as u64)?)
-    };
-    let mut selected = Vec::new();
-    for partials in parts {
-        let partials = kernel.select(partials, &of_partials);
-        count(&partials)?;
-        if !partials.is_empty() {
-            selected.push(partials);
-        }
-    }
-    Ok(match selected.as_slice() {
-        [one] => kernel.finish_within_budget(one, filter, columns, budget)?,
-        parts => {
-            parts.iter().try_for_each(&mut count)?;
-            kernel.finish_within_budget(&kernel.merge(&parts.iter().collect::<Vec<_>>())?, filter, columns, budget)?
-        }
-    })
-}
-
 /// What a manifest says to the speed layer.
 pub fn built_by(manifest: &Manifest) -> Built {
     let fingerprints = manifest.views.iter().map(|(name, view)| (name.clone(), view.fingerprint.clone())).collect();
     Built { cut: manifest.cut.clone(), fingerprints }
-}
-
-/// The relations of one query.
-struct Rows<'a> {
-    serving: &'a Serving,
-    pin: &'a Pin,
-    /// Instead of the scan's own filter, whose condition the plan checks anyway.
-    filter: Option<&'a KeyFilter>,
-    budget: &'a Budget<'a>,
-}
-
-impl Relations for Rows<'_> {
-    fn scan(&self, view: &str, keys: &KeyFilter, columns: &ColumnSet) -> Result<DataFrame, BoxError> {
-        match self.serving.rows(self.pin, view, self.filter.unwrap_or(keys), columns, self.budget) {
-            // The limits, as the plan's own steps tell of them.
-            Err(
-                ServingError::Pipeline(error @ PipelineError::Exceeded(_))
-                | ServingError::Batch(BatchError::Pipeline { cause: error @ PipelineError::Exceeded(_), .. }),
-            ) => Err(error.into()),
-            rows => Ok(rows?),
-        }
-    }
 }

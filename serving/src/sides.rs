@@ -3,14 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use polars::prelude::DataFrame;
-use watershed_batch::{BatchError, Manifest};
+use watershed_batch::{Asked, BatchError, Manifest};
 use watershed_log::Position;
-use watershed_pipelines::{
-    decode::ColumnSet,
-    key::KeyFilter,
-    partial::{CoreKernel, Partials},
-    tail::Budget,
-};
+use watershed_pipelines::{key::KeyFilter, partial::Partials, tail::Take};
 use watershed_speed::{SpeedLayer, SpeedSnapshot};
 
 use crate::error::Result;
@@ -29,31 +24,34 @@ pub trait BatchSide: Send + Sync {
     /// The oldest epoch that a kept manifest has as its cut.
     fn oldest_epoch(&self) -> Result<Option<u64>, BatchError>;
 
-    /// A view's partials at the manifest's cut: all that those columns of the finished rows with keys in `filter` are made of; others
+    /// A view's partials at the manifest's cut: all that the needed columns of the finished rows with keys in `filter` are made of; others
     /// may be left out. Stops reading where they take more than the budget.
-    fn read(
-        &self,
-        manifest: &Arc<Manifest>,
-        view: &str,
-        kernel: &CoreKernel,
-        filter: &KeyFilter,
-        columns: &ColumnSet,
-        budget: &Budget<'_>,
-    ) -> Result<Partials, BatchError>;
+    fn read(&self, manifest: &Arc<Manifest>, asked: &Asked<'_>, filter: &KeyFilter) -> Result<Partials, BatchError>;
 
-    /// What those columns of all finished rows of a view at the manifest's cut are made of, together with the partials `others`: rows that
-    /// are finished as they are stored, if the side has such (with those columns alone), and the partials of the rest, among them those
-    /// of every key in `others`.
+    /// What the needed columns of all finished rows of a view at the manifest's cut are made of, together with the partials `others`: rows
+    /// that are finished as they are stored, if the side has such (with those columns alone), and the partials of the rest, among them
+    /// those of every key in `others`.
     fn read_beside(
         &self,
         manifest: &Arc<Manifest>,
-        view: &str,
-        kernel: &CoreKernel,
-        columns: &ColumnSet,
+        asked: &Asked<'_>,
         _others: &Partials,
-        budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials), BatchError> {
-        Ok((None, self.read(manifest, view, kernel, &KeyFilter::all(), columns, budget)?))
+        Ok((None, self.read(manifest, asked, &KeyFilter::all())?))
+    }
+
+    /// [`BatchSide::read_beside`], the rows given to `take` in parts, from several threads. Ends with an error of `take`, if there is one.
+    fn read_parts_beside(
+        &self,
+        manifest: &Arc<Manifest>,
+        asked: &Asked<'_>,
+        others: &Partials,
+        take: Take<'_>,
+    ) -> Result<Partials, BatchError> {
+        let (rows, partials) = self.read_beside(manifest, asked, others)?;
+        let taken = rows.map_or(Ok(()), take);
+        taken.map_err(|cause| BatchError::Pipeline { view: asked.view.to_owned(), cause })?;
+        Ok(partials)
     }
 }
 

@@ -5,14 +5,9 @@ use std::sync::Arc;
 use polars::prelude::DataFrame;
 
 use crate::sides::BatchSide;
-use watershed_batch::{BatchError, Manifest, Store, ViewReader};
+use watershed_batch::{Asked, BatchError, Manifest, Store, ViewReader};
 use watershed_log::Position;
-use watershed_pipelines::{
-    decode::ColumnSet,
-    key::KeyFilter,
-    partial::{CoreKernel, Partials},
-    tail::Budget,
-};
+use watershed_pipelines::{key::KeyFilter, partial::Partials, tail::Take};
 
 /// The views and manifests of a store.
 #[derive(Clone, Debug)]
@@ -41,42 +36,33 @@ impl BatchSide for StoredViews {
         Ok(None)
     }
 
-    fn read(
-        &self,
-        manifest: &Arc<Manifest>,
-        view: &str,
-        kernel: &CoreKernel,
-        filter: &KeyFilter,
-        columns: &ColumnSet,
-        budget: &Budget<'_>,
-    ) -> Result<Partials, BatchError> {
-        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_within(
-            view,
-            fingerprint(manifest, view),
-            kernel,
-            filter,
-            columns,
-            budget,
-        )
+    fn read(&self, manifest: &Arc<Manifest>, asked: &Asked<'_>, filter: &KeyFilter) -> Result<Partials, BatchError> {
+        self.reader(manifest).read_within(fingerprint(manifest, asked.view), asked, filter)
     }
 
     fn read_beside(
         &self,
         manifest: &Arc<Manifest>,
-        view: &str,
-        kernel: &CoreKernel,
-        columns: &ColumnSet,
+        asked: &Asked<'_>,
         others: &Partials,
-        budget: &Budget<'_>,
     ) -> Result<(Option<DataFrame>, Partials), BatchError> {
-        ViewReader::new(self.0.clone(), Arc::clone(manifest)).read_beside(
-            view,
-            fingerprint(manifest, view),
-            kernel,
-            columns,
-            others,
-            budget,
-        )
+        self.reader(manifest).read_beside(fingerprint(manifest, asked.view), asked, others)
+    }
+
+    fn read_parts_beside(
+        &self,
+        manifest: &Arc<Manifest>,
+        asked: &Asked<'_>,
+        others: &Partials,
+        take: Take<'_>,
+    ) -> Result<Partials, BatchError> {
+        self.reader(manifest).read_parts_beside(fingerprint(manifest, asked.view), asked, others, take)
+    }
+}
+
+impl StoredViews {
+    fn reader(&self, manifest: &Arc<Manifest>) -> ViewReader {
+        ViewReader::new(self.0.clone(), Arc::clone(manifest))
     }
 }
 

@@ -11,7 +11,6 @@ use watershed_batch::{BatchError, Manifest, SourceState, ViewState, WriterId, de
 use watershed_log::{Append, EventLog, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
-    decode::ColumnSet,
     key::{KeyBound, KeyFilter},
     partial::{CoreKernel, Partials},
     registry::Registry,
@@ -132,20 +131,12 @@ impl BatchSide for FakeBatch {
         Ok(self.state.lock().unwrap().manifests.first().map(|(manifest, _)| manifest.epoch))
     }
 
-    fn read(
-        &self,
-        manifest: &Arc<Manifest>,
-        view: &str,
-        _kernel: &CoreKernel,
-        _filter: &KeyFilter,
-        _columns: &ColumnSet,
-        _budget: &Budget<'_>,
-    ) -> Result<Partials, BatchError> {
+    fn read(&self, manifest: &Arc<Manifest>, asked: &Asked<'_>, _filter: &KeyFilter) -> Result<Partials, BatchError> {
         let state = self.state.lock().unwrap();
         if state.gone.contains(&manifest.number) {
-            return Err(BatchError::Gone { object: format!("{view}.parquet") });
+            return Err(BatchError::Gone { object: format!("{}.parquet", asked.view) });
         }
-        Ok(state.manifests[manifest.number as usize - 1].1[view].clone())
+        Ok(state.manifests[manifest.number as usize - 1].1[asked.view].clone())
     }
 }
 

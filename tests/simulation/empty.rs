@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use watershed_batch::{BatchError, Manifest};
+use watershed_batch::{Asked, BatchError, Manifest};
 use watershed_log::Position;
-use watershed_pipelines::{
-    decode::ColumnSet,
-    key::KeyFilter,
-    partial::{CoreKernel, Partials},
-    tail::Budget,
-};
+use watershed_pipelines::{key::KeyFilter, partial::Partials};
 use watershed_serving::BatchSide;
 
 /// No batch has ever run.
@@ -32,15 +27,7 @@ impl BatchSide for NoBatch {
         Ok(None)
     }
 
-    fn read(
-        &self,
-        _manifest: &Arc<Manifest>,
-        view: &str,
-        _kernel: &CoreKernel,
-        _filter: &KeyFilter,
-        _columns: &ColumnSet,
-        _budget: &Budget<'_>,
-    ) -> Result<Partials, BatchError> {
-        Err(BatchError::Gone { object: view.to_owned() })
+    fn read(&self, _manifest: &Arc<Manifest>, asked: &Asked<'_>, _filter: &KeyFilter) -> Result<Partials, BatchError> {
+        Err(BatchError::Gone { object: asked.view.to_owned() })
     }
 }

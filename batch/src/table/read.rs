@@ -10,16 +10,19 @@ use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelectionPolicy},
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
+        },
     },
     bloom_filter::Sbbf,
     errors::ParquetError,
     file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader},
 };
 use polars::prelude::DataFrame;
+use watershed_pipelines::partial::StoredColumns;
 
 use super::{
-    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS,
+    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS, groups,
     prune::{self, Wanted},
     tails::Tail,
     verified::VerifiedParts,
@@ -37,7 +40,7 @@ pub(super) const WHOLE_BYTES: u64 = 16 << 10;
 /// as large as the pages' blocks. More than two pages are left only where what is wanted says nothing of the first key column.
 const ROWS_WITHOUT_BLOOM: usize = 2 * PAGE_ROWS;
 /// Rows of a batch.
-pub(super) const BATCH_ROWS: usize = 64 << 10;
+const BATCH_ROWS: usize = 64 << 10;
 
 /// The whole table.
 pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
@@ -45,14 +48,15 @@ pub(crate) fn read(store: &Store, file: &StoredFile) -> Result<DataFrame> {
     columns::from_arrow(&batches?)
 }
 
-/// The rows of every page that may hold a wanted key: no wanted row is left out. Of the columns named, if any are.
+/// The rows of every page that may hold a wanted key: no wanted row is left out. Of the columns that those partials need, if not of all.
 pub(crate) fn read_wanted(
     store: &Store,
     file: &StoredFile,
     wanted: &[Wanted],
-    columns: Option<&Vec<String>>,
+    columns: Option<&StoredColumns>,
 ) -> Result<DataFrame> {
-    if wanted.is_empty() || file.bytes <= WHOLE_BYTES {
+    let of_all = wanted.is_empty() && columns.is_none_or(|columns| columns.are_all);
+    if of_all || file.bytes <= WHOLE_BYTES {
         return read(store, file);
     }
     let batches = read_pages(store, file, wanted, columns).map_err(|error| of_length(store, file, error))?;
@@ -156,22 +160,25 @@ fn read_pages(
     store: &Store,
     file: &StoredFile,
     wanted: &[Wanted],
-    columns: Option<&Vec<String>>,
+    columns: Option<&StoredColumns>,
 ) -> Result<Vec<RecordBatch>> {
     let tail = tail(store, file)?;
     let metadata = &tail.metadata;
-    let columns = columns.map(|names| places(metadata, names));
     let damaged = |error| reading(file, error);
-    let mut groups = Vec::new();
+    let (mut groups, mut selection) = (Vec::new(), None);
     for group in prune::row_groups(metadata, wanted).map_err(damaged)? {
         // Pages first: they are in memory.
         let pages = prune::rows(metadata, &[group], wanted).map_err(damaged)?;
-        let rows = pages.map_or(usize::MAX, |pages| pages.row_count());
+        let rows = pages.as_ref().map_or(usize::MAX, RowSelection::row_count);
         if rows > 0 && (rows <= ROWS_WITHOUT_BLOOM || blooms_allow(store, file, &tail, group, wanted)?) {
             groups.push(group);
+            selection = pages;
         }
     }
-    let selection = prune::rows(metadata, &groups, wanted).map_err(damaged)?;
+    if groups.len() != 1 {
+        selection = prune::rows(metadata, &groups, wanted).map_err(damaged)?;
+    }
+    let columns = columns.map(|columns| groups::partials(metadata, &groups, columns));
     let ranges = prune::ranges(metadata, &groups, columns.as_deref(), selection.as_ref());
     let parts = VerifiedParts::read(store, file, &tail, &ranges)?;
     guarded(file, || {
@@ -196,11 +203,6 @@ fn read_pages(
         }
         Ok(batches)
     })
-}
-
-/// Where these columns are in the file: each is one leaf of its schema.
-pub(super) fn places(metadata: &ArrowReaderMetadata, names: &[String]) -> Vec<usize> {
-    names.iter().filter_map(|name| Some(metadata.schema().column_with_name(name)?.0)).collect()
 }
 
 fn blooms_allow(store: &Store, file: &StoredFile, tail: &Tail, group: usize, wanted: &[Wanted]) -> Result<bool> {

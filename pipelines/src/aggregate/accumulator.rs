@@ -55,10 +55,10 @@ pub(crate) trait Accumulator: Send + Sync + Debug {
     /// For storage: the results (NULL where a result does not fit), and encoded cells (NULL where the result says it all); no
     /// second column if that is so for every state of this aggregate.
     fn store(&self, name: &str) -> Result<(Column, Option<Column>), PipelineError>;
-    /// Reads back what [`Accumulator::store`] gave.
+    /// Reads back what [`Accumulator::store`] gave. Where only overflow is not told, and no result is NULL, the second column may be absent.
     fn restore(&mut self, finished: &Column, states: Option<&Column>) -> Result<(), PipelineError>;
-    /// Whether [`Accumulator::store`] gives a second column.
-    fn has_states(&self) -> bool;
+    /// What the first column of [`Accumulator::store`] tells. If not everything always, there is a second one.
+    fn stored(&self) -> Stored;
     /// Memory it takes, about.
     fn memory_bytes(&self) -> usize;
     /// A copy.
@@ -201,7 +201,8 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         if A::STORED != Stored::States {
             self.aggregate.restore(&TypedColumn::new(finished)?, &mut self.cells)?;
         }
-        if A::STORED == Stored::Finished {
+        let says_all = A::STORED == Stored::FinishedUnlessOverflow && states.is_none() && finished.null_count() == 0;
+        if A::STORED == Stored::Finished || says_all {
             return Ok(());
         }
         let missing = || PipelineError::Stored(format!("the state of the column \"{name}\" is missing"));
@@ -221,8 +222,8 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         Ok(())
     }
 
-    fn has_states(&self) -> bool {
-        A::STORED != Stored::Finished
+    fn stored(&self) -> Stored {
+        A::STORED
     }
 
     fn memory_bytes(&self) -> usize {

@@ -22,7 +22,7 @@ mod wide;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    accumulator::{Accumulator, Order, Rows},
+    accumulator::{Accumulator, Order, Rows, Stored},
     factory::accumulator,
 };
 use crate::{expr::Expr, types::DataType};

@@ -22,12 +22,14 @@ mod tests;
 use self::table::Table;
 use crate::{error::Failure, source::ViewCounts};
 
+pub(crate) use self::reduction::ReductionPart;
 pub use self::{
     differences::{RowDifference, RowDifferences},
     kernel::{CoreKernel, PartialsBuilder},
     partitions::{PartitionFilter, PartitionRows},
     reduction::{Reduced, Reduction, RowFailure},
     storage::TableLayout,
+    stored::StoredColumns,
 };
 
 /// A record for which an expression of a view failed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use polars::prelude::{Column, DataFrame};
+use rayon::prelude::*;
 
 use crate::{
     aggregate::{Accumulator, AggregateCall, AggregateFunction, Order, Rows, accumulator},
@@ -283,6 +284,20 @@ pub struct Reduction {
     plan: Arc<Plan>,
 }
 
+/// Groups of some of the rows.
+pub(crate) struct ReductionPart(Reducing);
+
+impl ReductionPart {
+    /// Adds rows. Whether no expression failed; if one did, the part is of no use any more.
+    pub(crate) fn push(&mut self, rows: &DataFrame) -> Result<bool, PipelineError> {
+        Ok(self.0.push(rows)?.failures.is_empty())
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+}
+
 /// What a reduction gives.
 #[derive(Clone, Debug)]
 pub enum Reduced {
@@ -340,11 +355,29 @@ impl Reduction {
         }
         // Sorting the groups takes as much again.
         look(reducing.memory_bytes().saturating_mul(2))?;
-        let mut tables = reducing.finish();
+        Ok(Reduced::Rows(self.rows(reducing.finish())?))
+    }
+
+    /// A part of the reduction: takes some of the rows.
+    pub(crate) fn part(&self) -> ReductionPart {
+        ReductionPart(Reducing::new(&self.plan))
+    }
+
+    /// What [`Reduction::reduce`] gives for the rows of all parts together.
+    pub(crate) fn end(&self, parts: Vec<ReductionPart>) -> Result<DataFrame, PipelineError> {
+        let tables: Vec<Vec<Table>> = parts.into_par_iter().map(|part| part.0.finish()).collect();
+        let merge = |i: usize| {
+            let prototypes = if i == 0 { self.plan.prototypes.as_slice() } else { &[] };
+            Table::merge(&tables.iter().map(|tables| &tables[i]).collect::<Vec<_>>(), prototypes)
+        };
+        self.rows((0..self.plan.tables()).map(merge).collect())
+    }
+
+    fn rows(&self, mut tables: Vec<Table>) -> Result<DataFrame, PipelineError> {
         one_row_of_nothing(&self.plan, &mut tables);
         let height = tables[0].keys.len();
         let all = (0..self.plan.calls.len()).collect();
-        Ok(Reduced::Rows(DataFrame::new(height, self.plan.finish(&tables, &all)?)?))
+        Ok(DataFrame::new(height, self.plan.finish(&tables, &all)?)?)
     }
 }
 

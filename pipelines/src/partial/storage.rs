@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use polars::prelude::{Column, DataFrame, DataType as PolarsType};
 
 use crate::{
+    aggregate::Stored,
     columns::{self, TypedColumn},
     decode::ColumnSet,
     error::PipelineError,
@@ -62,7 +63,7 @@ impl CoreKernel {
         };
         let field = |name: &str, data_type| Field { name: name.to_owned(), data_type, nullable: true };
         let aggregates = &self.core().aggregates;
-        let states = aggregates.iter().zip(&plan.prototypes).filter(|(_, state)| state.has_states());
+        let states = aggregates.iter().zip(&plan.prototypes).filter(|(_, state)| state.stored() != Stored::Finished);
         let mut tables = vec![TableLayout {
             name: "groups".to_owned(),
             schema: Schema { fields: keys().chain(aggregates.iter().map(|a| field(&a.name, a.data_type))).collect() },

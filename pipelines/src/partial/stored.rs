@@ -1,6 +1,6 @@
 //! Finished rows straight from what is stored, where it says all: without making partials of it and finishing those again.
 
-use std::iter;
+use std::{cmp::Ordering, ops::Range};
 
 use polars::prelude::{BooleanChunked, Column, DataFrame, NewChunkedArray};
 
@@ -10,7 +10,43 @@ use super::{
     reduction::Call,
     storage::{TableLayout, column, keys_of, state_column},
 };
-use crate::{decode::ColumnSet, error::PipelineError, source::ViewCounts, types::Field};
+use crate::{
+    aggregate::Stored,
+    columns::TypedColumn,
+    decode::ColumnSet,
+    error::PipelineError,
+    key::{KeyBound, KeyFilter, encode_cell, encode_value},
+    source::ViewCounts,
+    types::Field,
+};
+
+/// Columns of the groups' table, as it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct StoredColumns {
+    /// What finished rows are, where every value says all.
+    pub rows: Vec<String>,
+    /// Those of them in which a NULL may not say all.
+    pub doubts: Vec<String>,
+    /// What partials are made of.
+    pub partials: Vec<String>,
+    /// Values, and the states among [`StoredColumns::partials`] that are not needed where none of those values is NULL.
+    pub of_overflow: Vec<(String, String)>,
+    /// Whether all columns of the finished rows were asked for.
+    pub are_all: bool,
+}
+
+/// The first number for which `holds` does, as it does for all that follow; the end if there is none.
+fn first(range: Range<usize>, mut holds: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut high) = (range.start, range.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match holds(middle) {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    low
+}
 
 impl CoreKernel {
     /// Whether what is stored has the finished rows as they are in [`CoreKernel::finish`]. Overlapping windows are each of several stored
@@ -29,41 +65,69 @@ impl CoreKernel {
         table == 0 || self.inner.plan.calls.iter().enumerate().any(needs)
     }
 
-    /// The columns of the groups' table that partials are made of, as far as these columns of the finished rows need them.
-    pub fn stored_partials(&self, columns: &ColumnSet) -> Vec<String> {
-        let keys = self.inner.plan.keys.iter().map(|key| key.name.clone());
-        keys.chain(self.value_columns(columns).flat_map(|(value, state)| iter::once(value).chain(state))).collect()
-    }
-
-    /// The columns of the groups' table that have these columns of the finished rows, if every value in them says all.
-    pub fn stored_rows(&self, columns: &ColumnSet) -> Vec<String> {
-        let keys = self.inner.plan.keys.iter().enumerate();
-        let is_needed = |i: usize| {
-            let ends = self.inner.window_key == Some(i) && columns.contains(self.inner.plan.keys.len());
-            columns.contains(i) || ends
-        };
-        let keys = keys.filter(|(i, _)| is_needed(*i)).map(|(_, key)| key.name.clone());
-        keys.chain(self.value_columns(columns).map(|(value, _)| value)).collect()
-    }
-
-    /// Those of [`CoreKernel::stored_rows`] in which a NULL may not say all.
-    pub fn stored_doubts(&self, columns: &ColumnSet) -> Vec<String> {
-        self.value_columns(columns).filter_map(|(value, state)| state.map(|_| value)).collect()
-    }
-
-    /// The columns with values and states of the aggregates that are needed.
-    fn value_columns<'a>(&'a self, columns: &ColumnSet) -> impl Iterator<Item = (String, Option<String>)> + use<'a> {
-        let needed = self.aggregates_in(columns);
+    /// The columns of the groups' table that these columns of the finished rows need.
+    pub fn stored_columns(&self, columns: &ColumnSet) -> StoredColumns {
+        let (keys, needed) = (&self.inner.plan.keys, self.aggregates_in(columns));
         let calls = self.inner.plan.calls.iter().zip(&self.inner.plan.prototypes).enumerate();
-        calls
-            .filter(move |(i, _)| needed.contains(*i))
-            .map(|(_, (call, state))| (call.name.clone(), state.has_states().then(|| state_column(&call.name))))
+        let mut stored =
+            StoredColumns { partials: keys.iter().map(|key| key.name.clone()).collect(), ..StoredColumns::default() };
+        for (i, key) in keys.iter().enumerate() {
+            let ends = self.inner.window_key == Some(i) && columns.contains(keys.len());
+            if columns.contains(i) || ends {
+                stored.rows.push(key.name.clone());
+            }
+        }
+        for (_, (call, state)) in calls.filter(|(i, _)| needed.contains(*i)) {
+            stored.rows.push(call.name.clone());
+            stored.partials.push(call.name.clone());
+            if state.stored() != Stored::Finished {
+                stored.doubts.push(call.name.clone());
+                stored.partials.push(state_column(&call.name));
+            }
+            if state.stored() == Stored::FinishedUnlessOverflow {
+                stored.of_overflow.push((call.name.clone(), state_column(&call.name)));
+            }
+        }
+        stored.are_all = *columns == self.all_columns();
+        stored
+    }
+
+    /// Of a stored table's rows, sorted by key, the stretch with the values that `filter` (of partials' keys) wants of the first key
+    /// columns, as far as it wants one of each.
+    pub fn stretch(&self, frame: DataFrame, filter: &KeyFilter) -> Result<DataFrame, PipelineError> {
+        let mut wanted = Vec::new();
+        for (key, bound) in self.inner.plan.keys.iter().zip(&filter.columns) {
+            let KeyBound::In(values) = bound else { break };
+            let ([value], Ok(column)) = (values.as_slice(), frame.column(&key.name)) else { break };
+            let mut cell = Vec::new();
+            if column.dtype() != &key.data_type.to_polars() || encode_value(value, key.data_type, &mut cell).is_none() {
+                break;
+            }
+            wanted.push((TypedColumn::new(column)?, cell));
+        }
+        if wanted.is_empty() {
+            return Ok(frame);
+        }
+        let mut cell = Vec::new();
+        let mut compare = |row: usize| {
+            for (column, wanted) in &wanted {
+                cell.clear();
+                encode_cell(column, row, &mut cell);
+                match cell.cmp(wanted) {
+                    Ordering::Equal => {}
+                    other => return other,
+                }
+            }
+            Ordering::Equal
+        };
+        let start = first(0..frame.height(), |row| compare(row) != Ordering::Less);
+        let end = first(start..frame.height(), |row| compare(row) == Ordering::Greater);
+        Ok(frame.slice(start as i64, end - start))
     }
 
     /// Divides stored rows, if [`CoreKernel::stores_finished`]: into finished rows, and partials of those whose keys are in `others` or
     /// whose stored values do not say all (a sum that does not fit its type). Both have what the columns `columns` of the finished rows
-    /// need, the rows those columns alone. The frame has [`CoreKernel::stored_partials`]; if `others` are empty and no column of
-    /// [`CoreKernel::stored_doubts`] has a NULL, [`CoreKernel::stored_rows`] are enough.
+    /// need, the rows those columns alone. The frame has [`StoredColumns::partials`], or what is enough.
     pub fn divide_stored(
         &self,
         frame: DataFrame,
@@ -74,8 +138,9 @@ impl CoreKernel {
         let mut apart = self.unsaid(layout, &frame, columns)?;
         if !others.is_empty() && frame.height() > 0 {
             let keys = keys_of(layout, &frame)?;
+            let others = &others.tables[0].keys;
             let mut at = 0;
-            for key in others.tables[0].keys.iter() {
+            for key in (others.lower_bound(keys.get(0))..others.len()).map(|i| others.get(i)) {
                 at = keys.gallop(at, key);
                 if at == keys.len() {
                     break;
@@ -99,9 +164,9 @@ impl CoreKernel {
         columns: &ColumnSet,
     ) -> Result<Option<Vec<bool>>, PipelineError> {
         let mut apart: Option<Vec<bool>> = None;
-        for (value, state) in self.value_columns(columns) {
+        for value in self.stored_columns(columns).doubts {
             let finished = column(layout, frame, &value)?;
-            let Some(Ok(states)) = state.map(|state| frame.column(&state)) else { continue };
+            let Ok(states) = frame.column(&state_column(&value)) else { continue };
             if finished.null_count() == 0 || states.null_count() == frame.height() {
                 continue;
             }

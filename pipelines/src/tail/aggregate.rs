@@ -34,6 +34,10 @@ impl Grouping {
         Ok(Grouping { reduction, input: input.clone() })
     }
 
+    pub(super) fn reduction(&self) -> &Reduction {
+        &self.reduction
+    }
+
     /// One row per group.
     pub(super) fn execute(&self, frame: &DataFrame, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
         let mut taken = budget.take(0)?;

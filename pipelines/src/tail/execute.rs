@@ -18,6 +18,7 @@ use super::{
     evaluate::Exprs,
     join::Join,
     needed::{self, Needed},
+    parts::{Parts, Step},
     sort::{self, SortKeys},
     window::Ranking,
 };
@@ -40,7 +41,15 @@ pub trait Relations {
     /// expression could fail for a row that should not be there. Only the columns in `columns` (by their place) are needed: either
     /// those are given, in order, or all.
     fn scan(&self, view: &str, keys: &KeyFilter, columns: &ColumnSet) -> Result<DataFrame, BoxError>;
+
+    /// The same rows in parts, from whatever threads they are read on. Ends with an error of `take`, if there is one.
+    fn scan_parts(&self, view: &str, keys: &KeyFilter, columns: &ColumnSet, take: Take<'_>) -> Result<(), BoxError> {
+        Ok(take(self.scan(view, keys, columns)?)?)
+    }
 }
+
+/// Takes a part of the rows scanned.
+pub type Take<'a> = &'a (dyn Fn(DataFrame) -> Result<(), PipelineError> + Sync);
 
 /// A derived tail, compiled.
 #[derive(Clone, Debug)]
@@ -81,9 +90,9 @@ impl TailPlan {
 
 /// What a run has: where rows are, and what it may take.
 #[derive(Clone, Copy)]
-struct Run<'a> {
-    relations: &'a dyn Relations,
-    budget: &'a Budget<'a>,
+pub(super) struct Run<'a> {
+    pub(super) relations: &'a dyn Relations,
+    pub(super) budget: &'a Budget<'a>,
 }
 
 #[derive(Clone, Debug)]
@@ -211,6 +220,18 @@ impl Node {
         }
     }
 
+    /// The rows of a scan, if all that is done to them is done to each alone.
+    fn parts(&self) -> Option<Parts<'_>> {
+        match self {
+            Node::Scan { view, keys, schema, columns } => {
+                Some(Parts { view, keys, schema, columns, steps: Vec::new() })
+            }
+            Node::Filter { input, predicate } => input.parts().map(|parts| parts.then(Step::Filter(predicate))),
+            Node::Project { input, exprs } => input.parts().map(|parts| parts.then(Step::Project(exprs))),
+            _ => None,
+        }
+    }
+
     fn execute<'a>(&self, run: Run<'a>) -> Result<Held<'a>, PipelineError> {
         let budget = run.budget;
         budget.check()?;
@@ -219,15 +240,16 @@ impl Node {
                 widened(run.relations.scan(view, keys, columns).map_err(PipelineError::Relation)?, schema, columns)?
             }
             Node::Values { rows, schema } => values(rows, schema, budget)?,
-            Node::Filter { input, predicate } => {
-                let input = input.execute(run)?;
-                input.frame.filter(&predicate.condition(&input.frame, budget)?)?
+            Node::Filter { input, predicate } => Step::Filter(predicate).of(&input.execute(run)?.frame, budget)?,
+            Node::Project { input, exprs } => Step::Project(exprs).of(&input.execute(run)?.frame, budget)?,
+            Node::Aggregate { input, grouping } => {
+                // What fails is told of all rows.
+                let of_parts = input.parts().map(|parts| grouping.execute_parts(&parts, run)).transpose()?.flatten();
+                match of_parts {
+                    Some(groups) => groups,
+                    None => grouping.execute(&input.execute(run)?.frame, budget)?,
+                }
             }
-            Node::Project { input, exprs } => {
-                let input = input.execute(run)?;
-                DataFrame::new(input.frame.height(), exprs.columns(&input.frame, budget)?)?
-            }
-            Node::Aggregate { input, grouping } => grouping.execute(&input.execute(run)?.frame, budget)?,
             Node::Join { left, right, join } => {
                 let (left, right) = (left.execute(run)?, right.execute(run)?);
                 join.execute(&left.frame, &right.frame, budget)?

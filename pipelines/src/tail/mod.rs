@@ -7,6 +7,7 @@ mod evaluate;
 mod execute;
 mod join;
 mod needed;
+mod parts;
 mod sort;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use crate::{aggregate::AggregateCall, expr::Expr, key::KeyFilter, types::Schema}
 
 pub use budget::{Budget, Exceeded, Taken, frame_bytes};
 pub use conform::below;
-pub use execute::{BoxError, Relations, TailPlan};
+pub use execute::{BoxError, Relations, TailPlan, Take};
 
 /// A relational plan over the finished rows of materialized views' cores. Every node's `schema` is that of its output.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -18,13 +18,13 @@ fn bound(values: impl Strategy<Value = Value> + Clone) -> impl Strategy<Value = 
     ]
 }
 
-fn filters() -> impl Strategy<Value = (KeyBound, KeyBound)> {
+pub(super) fn filters() -> impl Strategy<Value = (KeyBound, KeyBound)> {
     let texts = select(vec!["", "a", "a\0", "ab", "b", "zz"]).prop_map(|t| Value::Text(t.to_owned()));
     let times = (-10..200i64).prop_map(|hours| Value::Timestamp(1_711_756_800_000_000 + hours * 3_600_000_000));
     (bound(texts), bound(times))
 }
 
-fn filter_of(kernel: &CoreKernel, (text, time): &(KeyBound, KeyBound)) -> KeyFilter {
+pub(super) fn filter_of(kernel: &CoreKernel, (text, time): &(KeyBound, KeyBound)) -> KeyFilter {
     let column = |t: &DataType| if *t == DataType::Timestamp { time.clone() } else { text.clone() };
     KeyFilter { columns: key_types(kernel).iter().map(column).collect() }
 }

@@ -3,7 +3,10 @@
 use polars::prelude::DataFrame;
 use proptest::prelude::*;
 
-use super::fixtures::*;
+use super::{
+    fixtures::*,
+    selection::{filter_of, filters},
+};
 use crate::{
     aggregate::AggregateFunction,
     canonical::canonical_rows,
@@ -44,8 +47,9 @@ proptest! {
             let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
             let frame = kernel.to_frame(0, &stored).unwrap();
             let has_nulls = |name: &String| frame.column(name).unwrap().null_count() > 0;
-            let enough = live.is_empty() && !kernel.stored_doubts(&columns).iter().any(has_nulls);
-            let read = if enough { kernel.stored_rows(&columns) } else { kernel.stored_partials(&columns) };
+            let names = kernel.stored_columns(&columns);
+            let enough = live.is_empty() && !names.doubts.iter().any(has_nulls);
+            let read = if enough { names.rows } else { names.partials };
             let read = DataFrame::new(frame.height(), read.iter().map(|n| frame.column(n).unwrap().clone()).collect());
             let (taken, apart) = kernel.divide_stored(read.unwrap(), &columns, &live).unwrap();
             let finish = |partials: &Partials| {
@@ -76,7 +80,7 @@ proptest! {
         let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
         let whole = partials(&kernel, &rows);
         let frames = (0..kernel.tables().len()).map(|table| match (table, kernel.needs_table(table, &columns)) {
-            (0, _) => kernel.to_frame(0, &whole).unwrap().select(kernel.stored_partials(&columns)).unwrap(),
+            (0, _) => kernel.to_frame(0, &whole).unwrap().select(needed(&kernel, &columns, &whole)).unwrap(),
             (_, true) => kernel.to_frame(table, &whole).unwrap(),
             (_, false) => DataFrame::default(),
         });
@@ -91,6 +95,35 @@ proptest! {
             // Which aggregate is out of its type's range may be none of those.
             (all, some) => prop_assert!(all.is_err() && (some.is_err() || columns != kernel.all_columns())),
         }
+    }
+}
+
+/// The columns of the groups' table that some columns need, as few as may be.
+fn needed(kernel: &CoreKernel, columns: &ColumnSet, whole: &Partials) -> Vec<String> {
+    let frame = kernel.to_frame(0, whole).unwrap();
+    let mut stored = kernel.stored_columns(columns);
+    for (value, state) in &stored.of_overflow {
+        if frame.column(value).unwrap().null_count() == 0 {
+            stored.partials.retain(|name| name != state);
+        }
+    }
+    stored.partials
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Of stored rows, a filter's stretch has all that it selects.
+    #[test]
+    fn a_stretch_has_what_is_wanted(kernel in views(), rows in rows(60, 5), bounds in filters()) {
+        let filter = kernel.partials_filter(&filter_of(&kernel, &bounds));
+        let whole = partials(&kernel, &rows);
+        let frames = |short: bool| (0..kernel.tables().len()).map(|table| {
+            let frame = kernel.to_frame(table, &whole).unwrap();
+            if short { kernel.stretch(frame, &filter).unwrap() } else { frame }
+        }).collect::<Vec<_>>();
+        let wanted = |short| kernel.select(&kernel.from_frames(frames(short), whole.counts).unwrap(), &filter);
+        assert_same(&kernel, &wanted(false), &wanted(true));
     }
 }
 

@@ -13,6 +13,8 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from harness.peers import LeftOut
+
 TICK = 0.001
 # When nothing came for so long, it is time to look.
 QUIET = 0.5
@@ -65,7 +67,10 @@ class OpenLoop:
     def accept(self):
         """Waits for the peer to read."""
         self.input_server.settimeout(TIMEOUT)
-        self.input, _ = self.input_server.accept()
+        try:
+            self.input, _ = self.input_server.accept()
+        except TimeoutError:
+            raise LeftOut(f"it did not connect within {TIMEOUT:.0f} s") from None
 
     def read(self):
         connections = [self.output_server]
@@ -90,7 +95,10 @@ class OpenLoop:
             run.scheduled.append(due)
             run.late.append(time.monotonic() - due)
             upto = first + int(rate * (tick + 1) * TICK)
-            self.input.sendall(b"".join(self.lines[number % len(self.lines)] for number in range(self.sent, upto)))
+            try:
+                self.input.sendall(b"".join(self.lines[number % len(self.lines)] for number in range(self.sent, upto)))
+            except OSError as error:
+                raise LeftOut(f"it hung up: {error}") from None
             self.sent = upto
         for tick in range(len(run.scheduled)):
             for number in range(first + int(rate * tick * TICK), first + int(rate * (tick + 1) * TICK)):
@@ -105,7 +113,7 @@ class OpenLoop:
         deadline = time.monotonic() + TIMEOUT
         while self.unseen:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.unseen} payments were not in the answer after {TIMEOUT:.0f} s")
+                raise LeftOut(f"{self.unseen} payments were not in the answer after {TIMEOUT:.0f} s")
             while (quiet := time.monotonic() - self.came) < QUIET:
                 time.sleep(QUIET - quiet)
             self.look()

@@ -9,7 +9,7 @@ from harness.open_loop import OpenLoop
 RATE = 50_000
 # A peer is measured at the first of these that it sustains.
 LADDER = (RATE, 25_000, 10_000, 5_000)
-WORKERS = {"flink_live_worker": "flink"}
+WORKERS = {"flink_live_worker": "flink", "spark_live_worker": "main"}
 FIGURES = ("p50_ms", "p99_ms", "p999_ms")
 
 
@@ -23,7 +23,7 @@ class Stream:
         self.settings = started["settings"]
         self.loop.accept()
         # The first seconds are compilation.
-        self.loop.run(RATE, seconds)
+        self.loop.run(RATE, 2 * seconds)
         for self.rate in LADDER:
             figures = self.loop.run(self.rate, seconds).figures()
             context.say(f"{self.peer.version} at {self.rate:,} records/s: {show(figures)}{'' if figures['sustained'] else ', not sustained'}")
@@ -56,6 +56,7 @@ def beside(context, ours, seconds: int):
             context.say(f"round {turn + 1}: {name} {show(figures)}")
     for stream in streams.values():
         entries += against(stream, rounds)
+    context.close_peers()
     return rounds, entries
 
 

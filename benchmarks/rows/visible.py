@@ -7,7 +7,7 @@ from rows import live
 
 
 def visible(context):
-    seconds = context.size(12, 2)
+    seconds = context.size(10, 2)
     peak = run(context, 0, seconds).json["sent"]["per_second"]
     context.say(f"our own peak: {peak:,.0f} records/s acknowledged in appends of 1,000")
     half = int(peak / 2)
@@ -27,7 +27,6 @@ def run(context, rate, seconds, *options):
     project = context.inputs.empty_project(context.fresh("visible"))
     ran = context.ours("visible", project, "--rate", rate, "--seconds", seconds, *options)
     shutil.rmtree(project)
-    context.say(f"ours at {rate:,} records/s {' '.join(map(str, options))}: {live.show(ran.json['scheduled_to_visible'])}")
     return ran
 
 

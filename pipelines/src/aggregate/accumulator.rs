@@ -90,7 +90,9 @@ pub(crate) trait Cell: Clone + Default + Debug + Send + Sync + 'static {
 pub(crate) enum Stored {
     /// Everything, always.
     Finished,
-    /// Everything, but for cells that have a [`Aggregate::rest`].
+    /// Everything, but for cells for which [`Aggregate::overflows`].
+    FinishedUnlessOverflow,
+    /// Everything, but for the [`Aggregate::rest`] that some cells have.
     FinishedAndRest,
     /// Not everything.
     States,
@@ -112,7 +114,7 @@ pub(crate) trait Aggregate: Clone + Debug + Send + Sync + 'static {
     fn overflows(&self, _cell: &Self::Cell) -> bool {
         false
     }
-    /// What a result does not say of its cell; only for [`Stored::FinishedAndRest`].
+    /// What a result does not say of its cell, if it says anything always or mostly.
     fn rest(&self, cell: &Self::Cell) -> Option<Vec<u8>> {
         self.overflows(cell).then(|| encoded(cell))
     }
@@ -178,7 +180,7 @@ impl<A: Aggregate> Accumulator for Cells<A> {
     }
 
     fn finish(&self, name: &str) -> Result<Column, PipelineError> {
-        if A::STORED == Stored::FinishedAndRest && self.cells.iter().any(|c| self.aggregate.overflows(c)) {
+        if A::STORED == Stored::FinishedUnlessOverflow && self.cells.iter().any(|c| self.aggregate.overflows(c)) {
             return Err(self.aggregate.overflow(name));
         }
         self.aggregate.finish(name, &self.cells)
@@ -189,7 +191,9 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         let cells = self.cells.iter();
         let states = match A::STORED {
             Stored::Finished => None,
-            Stored::FinishedAndRest => Some(columns::binary_column(name, cells.map(|c| self.aggregate.rest(c)))),
+            Stored::FinishedUnlessOverflow | Stored::FinishedAndRest => {
+                Some(columns::binary_column(name, cells.map(|c| self.aggregate.rest(c))))
+            }
             Stored::States => Some(columns::binary_column(name, cells.map(|c| Some(encoded(c))))),
         };
         Ok((finished, states))

@@ -59,7 +59,7 @@ pub(super) fn add_integers(
 
 impl Aggregate for IntegerSum {
     type Cell = ExactInteger;
-    const STORED: Stored = Stored::FinishedAndRest;
+    const STORED: Stored = Stored::FinishedUnlessOverflow;
 
     fn update(
         &self,

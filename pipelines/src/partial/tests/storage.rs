@@ -44,7 +44,7 @@ proptest! {
         if kernel.stores_finished() {
             let (stored, live) = rows.split_at(stored.min(rows.len()));
             let (stored, live) = (partials(&kernel, stored), partials(&kernel, live));
-            let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
+            let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> (i % 64) & 1 == 1).collect();
             let frame = kernel.to_frame(0, &stored).unwrap();
             let has_nulls = |name: &String| frame.column(name).unwrap().null_count() > 0;
             let names = kernel.stored_columns(&columns);
@@ -77,10 +77,10 @@ proptest! {
     /// Some columns of the finished rows are those columns of all of them, of partials too that have no more than those need.
     #[test]
     fn some_columns_are_some_of_all(kernel in views(), rows in rows(60, 5), needed: u64) {
-        let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
+        let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> (i % 64) & 1 == 1).collect();
         let whole = partials(&kernel, &rows);
         let frames = (0..kernel.tables().len()).map(|table| match (table, kernel.needs_table(table, &columns)) {
-            (0, _) => kernel.to_frame(0, &whole).unwrap().select(needed(&kernel, &columns, &whole)).unwrap(),
+            (0, _) => kernel.to_frame(0, &whole).unwrap().select(fewest(&kernel, &columns, &whole)).unwrap(),
             (_, true) => kernel.to_frame(table, &whole).unwrap(),
             (_, false) => DataFrame::default(),
         });
@@ -99,7 +99,7 @@ proptest! {
 }
 
 /// The columns of the groups' table that some columns need, as few as may be.
-fn needed(kernel: &CoreKernel, columns: &ColumnSet, whole: &Partials) -> Vec<String> {
+fn fewest(kernel: &CoreKernel, columns: &ColumnSet, whole: &Partials) -> Vec<String> {
     let frame = kernel.to_frame(0, whole).unwrap();
     let mut stored = kernel.stored_columns(columns);
     for (value, state) in &stored.of_overflow {

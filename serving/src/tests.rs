@@ -7,7 +7,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use watershed_batch::{BatchError, Manifest, SourceState, ViewState, WriterId, declaration};
+use watershed_batch::{Asked, BatchError, Manifest, SourceState, ViewState, WriterId, declaration};
 use watershed_log::{Append, EventLog, ManualClock, MemoryLog, Position};
 use watershed_pipelines::{
     catalog::Catalog,
@@ -15,7 +15,6 @@ use watershed_pipelines::{
     partial::{CoreKernel, Partials},
     registry::Registry,
     sql::SqlFile,
-    tail::Budget,
     types::Value as Scalar,
 };
 use watershed_speed::{Built, SpeedLayer, SpeedOptions, SpeedSnapshot, replay};

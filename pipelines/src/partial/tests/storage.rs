@@ -80,7 +80,7 @@ proptest! {
         let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> i & 1 == 1).collect();
         let whole = partials(&kernel, &rows);
         let frames = (0..kernel.tables().len()).map(|table| match (table, kernel.needs_table(table, &columns)) {
-            (0, _) => kernel.to_frame(0, &whole).unwrap().select(needed(&kernel, &columns, &whole)).unwrap(),
+            (0, _) => kernel.to_frame(0, &whole).unwrap().select(fewest(&kernel, &columns, &whole)).unwrap(),
             (_, true) => kernel.to_frame(table, &whole).unwrap(),
             (_, false) => DataFrame::default(),
         });
@@ -99,7 +99,7 @@ proptest! {
 }
 
 /// The columns of the groups' table that some columns need, as few as may be.
-fn needed(kernel: &CoreKernel, columns: &ColumnSet, whole: &Partials) -> Vec<String> {
+fn fewest(kernel: &CoreKernel, columns: &ColumnSet, whole: &Partials) -> Vec<String> {
     let frame = kernel.to_frame(0, whole).unwrap();
     let mut stored = kernel.stored_columns(columns);
     for (value, state) in &stored.of_overflow {

@@ -37,14 +37,14 @@ proptest! {
 
     /// What is stored, taken as it is, and merged only where others have the key; with only the columns that are needed.
     #[test]
-    fn stored_rows_are_finished_rows(kernel in views(), rows in rows(60, 5), stored in 0usize..60, needed: u64) {
+    fn stored_rows_are_finished_rows(kernel in views(), rows in rows(60, 5), stored in 0usize..60, needed: u128) {
         let mut core = kernel.core().clone();
         core.aggregates.retain(|call| call.function != AggregateFunction::CountDistinct);
         let kernel = CoreKernel::compile(&core, &Registry::new()).unwrap();
         if kernel.stores_finished() {
             let (stored, live) = rows.split_at(stored.min(rows.len()));
             let (stored, live) = (partials(&kernel, stored), partials(&kernel, live));
-            let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> (i % 64) & 1 == 1).collect();
+            let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed.rotate_right(*i as u32) & 1 == 1).collect();
             let frame = kernel.to_frame(0, &stored).unwrap();
             let has_nulls = |name: &String| frame.column(name).unwrap().null_count() > 0;
             let names = kernel.stored_columns(&columns);
@@ -76,8 +76,8 @@ proptest! {
 
     /// Some columns of the finished rows are those columns of all of them, of partials too that have no more than those need.
     #[test]
-    fn some_columns_are_some_of_all(kernel in views(), rows in rows(60, 5), needed: u64) {
-        let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed >> (i % 64) & 1 == 1).collect();
+    fn some_columns_are_some_of_all(kernel in views(), rows in rows(60, 5), needed: u128) {
+        let columns: ColumnSet = kernel.all_columns().iter().filter(|i| needed.rotate_right(*i as u32) & 1 == 1).collect();
         let whole = partials(&kernel, &rows);
         let frames = (0..kernel.tables().len()).map(|table| match (table, kernel.needs_table(table, &columns)) {
             (0, _) => kernel.to_frame(0, &whole).unwrap().select(fewest(&kernel, &columns, &whole)).unwrap(),

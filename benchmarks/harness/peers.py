@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "peers"
@@ -78,6 +79,7 @@ class Peer:
         return sum(high_water(pid) for pid in tree(self.process.pid))
 
     def close(self):
+        processes = tree(self.process.pid)
         self.process.stdin.close()
         try:
             self.process.wait(timeout=30)
@@ -85,6 +87,10 @@ class Peer:
             for pid in reversed(tree(self.process.pid)):
                 os.kill(pid, 9)
             self.process.wait()
+        # A virtual machine of Java takes a while longer, which must not slow down what is measured next.
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in processes) and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def tree(pid: int) -> list:

@@ -35,7 +35,7 @@ def table(rows: list) -> str:
     ]
     for row in rows:
         for entry in row["entries"]:
-            ratio = "" if entry["ratio"] is None else f"{entry['ratio']:.2f}"
+            ratio = "" if entry["ratio"] is None else f"{entry['ratio']:.2f}" if entry["ratio"] >= 0.1 else f"{entry['ratio']:.2g}"
             met = {True: "yes", False: "**no**", None: ""}[entry["met"]]
             cells = [entry["work"], entry["ours"], entry["against"], entry["theirs"], ratio, entry["aim"], met]
             lines.append("| " + " | ".join([*cells, entry["memory"], entry["note"]]) + " |")

@@ -7,7 +7,7 @@ from harness.entry import Entry, left_out, size
 from harness.open_loop import OpenLoop
 
 RATE = 50_000
-# A peer is measured at the first of these that it sustains.
+# A peer is measured at the first of these that it sustains; the last is enough to see whether it works.
 LADDER = (RATE, 25_000, 10_000, 5_000)
 WORKERS = {"flink_live_worker": "flink", "spark_live_worker": "main"}
 FIGURES = ("p50_ms", "p99_ms", "p999_ms")
@@ -22,14 +22,16 @@ class Stream:
         started = self.peer.ask(do="start", work=context.fresh(script), **self.loop.ports)
         self.settings = started["settings"]
         self.loop.accept()
+        ladder = LADDER[-1:] if context.quick else LADDER
         # The first seconds are compilation.
-        self.loop.run(RATE, 2 * seconds)
-        for self.rate in LADDER:
+        self.loop.run(ladder[0], 2 * seconds)
+        self.missed, self.rounds = [], []
+        for self.rate in ladder:
             figures = self.loop.run(self.rate, seconds).figures()
-            context.say(f"{self.peer.version} at {self.rate:,} records/s: {show(figures)}{'' if figures['sustained'] else ', not sustained'}")
+            context.say(f"{self.peer.version} at {self.rate:,} records/s: {show(figures)}, sustained: {figures['sustained']}")
             if figures["sustained"]:
                 break
-        self.rounds = []
+            self.missed.append(f"{self.rate:,}")
 
     def run(self, seconds: int) -> dict:
         self.rounds.append(self.loop.run(self.rate, seconds).figures())
@@ -66,7 +68,8 @@ def against(stream, rounds: list) -> list:
     ours = medians([ran.json["scheduled_to_visible"] for ran in rounds])
     theirs = medians(stream.rounds)
     late = medians([figures["sender_late"] for figures in stream.rounds])
-    at = "" if stream.rate == RATE else f" at {stream.rate:,} records/s; {RATE:,} were not sustained"
+    at = "" if stream.rate == RATE else f" at {stream.rate:,} records/s"
+    missed = f"; not sustained: {', '.join(stream.missed)}" if stream.missed else ""
     memory = f"{size(max(ran.peak_bytes for ran in rounds))} / {size(stream.peer.peak_bytes())}"
     notes = {
         "p50_ms": f"{same}; median of {len(rounds)}; the sender was late by p50 {late['p50_ms']:.2f}, p99 {late['p99_ms']:.1f} ms",
@@ -76,7 +79,7 @@ def against(stream, rounds: list) -> list:
         Entry(
             work=f"scheduled → visible at {RATE:,} records/s, {figure.removesuffix('_ms')}",
             ours=f"{ours[figure]:.2f} ms",
-            against=stream.peer.version + at,
+            against=stream.peer.version + at + missed,
             theirs=f"{theirs[figure]:.2f} ms",
             ratio=ours[figure] / theirs[figure],
             memory=memory,

@@ -174,7 +174,7 @@ impl ViewReader {
         let partitions: Vec<&PartitionState> = self.state(view, fingerprint)?.partitions.values().collect();
         let divided: Vec<Vec<(T, Partials, Taken<'_>)>> = partitions
             .into_par_iter()
-            .map(|partition| groups::map(&self.store, only_file(view, partition)?, &needed, &divide))
+            .map(|partition| groups::map(&self.store, only_file(view, partition)?, &needed, divide))
             .collect::<Result<_>>()?;
         let (mut made, mut partials, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for (of_rows, apart, of_apart) in divided.into_iter().flatten() {

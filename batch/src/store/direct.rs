@@ -66,6 +66,6 @@ mod tests {
         for behind in [2_999_999..3_000_001, 0..u64::MAX, 4_000_000..4_000_001] {
             assert!(files.read("a", &[0..1, behind]).is_err());
         }
-        assert!(files.read("b", &[0..1]).is_err());
+        assert!(files.read("b", &ranges).is_err());
     }
 }

@@ -148,10 +148,7 @@ fn encoded_bytes(frame: &DataFrame) -> u64 {
 }
 
 pub(super) fn column_bytes(column: &Column) -> u64 {
-    // A column that is not needed.
-    if matches!(column, Column::Scalar(scalar) if scalar.scalar().is_null()) {
-        return 0;
-    }
+    // Also one that is not needed, and is NULL throughout: what joins or appends rows writes it out.
     let height = column.len() as u64;
     let width = match column.dtype() {
         PolarsType::Boolean => 1,

@@ -95,6 +95,9 @@ impl CoreKernel {
             frame = frame.filter(&mask)?;
         }
         // Of keys and the window's end, too, only what is needed.
+        if (0..self.first_aggregate()).all(|column| columns.contains(column)) {
+            return Ok(frame);
+        }
         let height = frame.height();
         let mut needed = frame.into_columns();
         let mut place = 0..self.first_aggregate();

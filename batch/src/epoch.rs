@@ -92,15 +92,21 @@ impl Store {
     /// Checks that the epoch before `number` is the last one: a manifest may have one as its cut that has gone since. Its number
     /// must not be given to another position.
     fn check_last_epoch(&self, number: u64) -> Result<()> {
-        let cut = self.cut_epoch()?;
+        let mut cut = self.cut_epoch()?;
         // A listing may lag behind what is there.
-        if cut < number || self.epoch(cut)?.is_some() {
-            return Ok(());
+        while cut >= number && self.epoch(cut)?.is_none() {
+            // Others may have cut further since, and forgotten this one.
+            match self.cut_epoch()? {
+                newer if newer > cut => cut = newer,
+                _ => return Err(BatchError::damaged(&numbered(EPOCHS, cut), LAST_IS_MISSING)),
+            }
         }
-        let reason = "it is missing, and a manifest has it as its cut; `fsck --repair` makes it anew";
-        Err(BatchError::damaged(&numbered(EPOCHS, cut), reason))
+        Ok(())
     }
 }
+
+/// What is wrong where the newest manifest's cut is no epoch any more.
+const LAST_IS_MISSING: &str = "it is missing, and a manifest has it as its cut; `fsck --repair` makes it anew";
 
 /// A position in an error's text.
 pub(crate) fn describe(position: &Position) -> String {

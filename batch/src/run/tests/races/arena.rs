@@ -135,6 +135,12 @@ impl Arena {
         arena
     }
 
+    /// Prints what has happened so far.
+    #[expect(clippy::print_stderr, reason = "a writer panics")]
+    pub(super) fn tell(&self) {
+        eprintln!("{:#?}", self.state().seen.trace);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

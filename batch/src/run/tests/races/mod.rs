@@ -109,6 +109,9 @@ struct End<'a>(&'a Arena);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.tell();
+        }
         self.0.end();
     }
 }
@@ -173,6 +176,11 @@ fn each_number_has_one_winner_in_every_schedule() {
     let tally = tally.into_inner().unwrap();
     eprintln!("{tally:?}");
     assert!(tally.published > 0);
+}
+
+#[test]
+fn a_recorder_that_sleeps_while_others_cut_and_forget_finds_no_damage() {
+    check(5381, &mut Tally::default());
 }
 
 #[test]

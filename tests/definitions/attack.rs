@@ -25,7 +25,7 @@ use crate::support::{log, records::BEGIN_MICROS, system::System};
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// What kind of failure it is; a smaller case must fail in the same way.
-    pub kind: &'static str,
+    pub kind: String,
     /// The difference.
     pub message: String,
 }
@@ -53,7 +53,8 @@ type Answers = BTreeMap<String, Rows>;
 /// Runs a case. A panic is a failure, too.
 pub fn attack(case: &Case, oracle: &RefCell<Oracle>) -> Result<Figures, Failure> {
     let run = || Attack { case, figures: Figures::default() }.run(&mut oracle.borrow_mut());
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Failure { kind: "panic", message: said(&*panic) }))
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(Failure { kind: "panic".into(), message: said(&*panic) }))
 }
 
 fn said(panic: &dyn Any) -> String {
@@ -61,8 +62,8 @@ fn said(panic: &dyn Any) -> String {
     text.unwrap_or("a panic without words").to_owned()
 }
 
-fn differ(kind: &'static str, message: String) -> Result<(), Failure> {
-    Err(Failure { kind, message })
+fn differ(kind: impl Into<String>, message: String) -> Result<(), Failure> {
+    Err(Failure { kind: kind.into(), message })
 }
 
 struct Attack<'a> {
@@ -102,8 +103,10 @@ impl<'a> Attack<'a> {
     fn validate(&self) -> Result<(), Failure> {
         for changed in [false, true] {
             let file = SqlFile::new("all.sql", self.case.definitions(changed));
-            let catalog = Catalog::from_sql(&[file], &Registry::new())
-                .or_else(|mistakes| differ("refused", format!("{mistakes:#?}")).map(|()| Catalog::default()))?;
+            let catalog = Catalog::from_sql(&[file], &Registry::new()).map_err(|mistakes| Failure {
+                kind: format!("refused: {}", mistakes[0].message),
+                message: format!("{mistakes:#?}"),
+            })?;
             if !changed {
                 continue;
             }
@@ -176,21 +179,24 @@ impl<'a> Attack<'a> {
                 case.records().filter(|(n, _)| *n == number).map(|(_, r)| (&*r.payload, r)).collect();
             for found in log::records(&system.log_directory(), &table.name) {
                 let Some(record) = known.get(&*found.payload) else {
-                    return Err(Failure { kind: "log", message: format!("a record that was not appended: {found:?}") });
+                    return Err(Failure {
+                        kind: "log".into(),
+                        message: format!("a record that was not appended: {found:?}"),
+                    });
                 };
                 let values = record.accepted_at(table, found.append_time_micros);
                 if let Some(partition) = values.and_then(|values| partition(table, values, &found.payload))
                     && partition != found.partition
                 {
                     let message = format!("{found:?} belongs to partition {partition}");
-                    return Err(Failure { kind: "partition", message });
+                    return Err(Failure { kind: "partition".into(), message });
                 }
                 seen.push(Seen { table: number, found, values });
             }
         }
         if seen.len() as u64 != self.figures.records {
             let message = format!("{} records were appended, {} are in the log", self.figures.records, seen.len());
-            return Err(Failure { kind: "log", message });
+            return Err(Failure { kind: "log".into(), message });
         }
         self.figures.dead = seen.iter().filter(|s| s.values.is_none()).count() as u64;
         Ok(seen)
@@ -299,7 +305,7 @@ impl<'a> Attack<'a> {
                 continue;
             }
             let Some(of_view) = ledger.views.get(&view.name) else {
-                return Err(Failure { kind: "books", message: format!("{} is not in them", view.name) });
+                return Err(Failure { kind: "books".into(), message: format!("{} is not in them", view.name) });
             };
             let counts = of_view.counts;
             self.figures.rejected += counts.rejected;

@@ -198,7 +198,11 @@ impl Expressions<'_> {
         let form = *pick(self.rng, &forms);
         // These take any number as it is.
         let widens = !["FLOOR", "CEIL", "ROUND", "SIGN", "TO_TIMESTAMP"].contains(&name);
-        let args = form.args.iter().map(|data_type| self.argument(*data_type, below, widens)).collect();
+        let mut args: Vec<Expr> = form.args.iter().map(|data_type| self.argument(*data_type, below, widens)).collect();
+        // A cast of NULL is a constant NULL, and a comparison with that is a mistake to the planner.
+        if name == "DATE" && args[0].what == "NULL" {
+            args[0] = self.leaf(DataType::Timestamp);
+        }
         Expr::new(form.result, &form.what, &form.ours, &form.theirs, form.fails, args)
     }
 

@@ -143,7 +143,10 @@ impl World {
         let retained = self.in_holder("retain", rng, trouble, |holder| {
             let Some(manifest) = holder.store.latest_manifest().ok()? else { return Some(0) };
             let below = manifest.log_needless_below(holder.speed.snapshot().cut());
-            holder.log.retain(&below, before_micros).ok().map(|deleted| deleted.len())
+            let retained = holder.log.retain(&below, before_micros);
+            // A segment that could not be sealed or begun stops the log.
+            holder.stopped |= retained.is_err();
+            retained.ok().map(|deleted| deleted.len())
         });
         self.deletions += 1;
         match retained {

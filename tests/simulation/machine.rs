@@ -61,7 +61,7 @@ pub struct Holder {
     pub flights: Vec<Flight>,
     /// Those whose records are numbered.
     pub numbered: Vec<NumberedFlight>,
-    /// Whether an append was told that the log has stopped.
+    /// Whether the log has stopped, as far as can be told from outside.
     pub stopped: bool,
 }
 

@@ -104,11 +104,15 @@ impl World {
 
     pub(super) fn commit(&mut self, rng: &mut StdRng) {
         let (rounds, trouble) = (rng.random_range(1..4), World::trouble(rng, 12));
-        self.in_holder("log", rng, trouble, |holder| {
+        let stepped = self.in_holder("log", rng, trouble, |holder| {
             for _ in 0..rounds {
                 holder.log.step();
             }
         });
+        // A log whose disk fails stops, also when everyone has been answered already and nobody is left to be told.
+        if let Some(((), true)) = stepped {
+            self.note_stopped();
+        }
     }
 
     pub(super) fn tail(&mut self, rng: &mut StdRng) {

@@ -26,6 +26,7 @@ pub const CHECKS: &[Check] = &[
     ("bytes are kept as they came", bytes_are_kept_as_they_came),
     ("append times never decrease", append_times_never_decrease),
     ("reads take any range and always progress", reads_take_any_range_and_always_progress),
+    ("reads can be divided anywhere", reads_can_be_divided_anywhere),
     ("what does not exist is an error", what_does_not_exist_is_an_error),
     ("time finds the first record", time_finds_the_first_record),
     ("concurrent appends keep their acknowledgements", concurrent_appends_keep_their_acknowledgements),
@@ -188,6 +189,21 @@ fn reads_take_any_range_and_always_progress(log: &dyn EventLog, _: &ManualClock)
             }
         }
     }
+}
+
+fn reads_can_be_divided_anywhere(log: &dyn EventLog, _: &ManualClock) {
+    create(log, 2);
+    for count in 1..=20u64 {
+        log.append("s", (0..count).map(|_| Append::new(0, vec![b'x'; 40])).collect()).expect("appending succeeds");
+    }
+    let head = head(log, 0);
+    for offset in 0..=head {
+        let place = log.divide("s", 0, offset).expect("any place in the log can be asked for");
+        assert!(place <= offset, "{place} for {offset}");
+        let chunk = log.read("s", 0, place, head, 1).expect("reading succeeds");
+        assert_eq!((chunk.first_offset(), chunk.is_empty()), (place, place == head));
+    }
+    assert!(matches!(log.divide("s", 2, 0), Err(LogError::UnknownPartition { .. }) | Ok(0)));
 }
 
 fn what_does_not_exist_is_an_error(log: &dyn EventLog, _: &ManualClock) {

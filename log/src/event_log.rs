@@ -61,6 +61,12 @@ pub trait EventLog: Send + Sync {
     /// errors.
     fn read(&self, source: &str, partition: u32, from: Offset, to: Offset, bytes_max: usize) -> Result<RecordChunk>;
 
+    /// A place at or below `offset` at which reading can be divided: a read up to there and another one from there on have nothing to
+    /// do twice. `offset` itself where all places are as good, or telling one would take much reading.
+    fn divide(&self, _source: &str, _partition: u32, offset: Offset) -> Result<Offset> {
+        Ok(offset)
+    }
+
     /// The first offset of a partition whose append time is `micros` or later; the head if there is none yet.
     fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset>;
 

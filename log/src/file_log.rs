@@ -358,6 +358,10 @@ impl EventLog for FileLog {
         self.partition(source, partition)?.read(from, to, bytes_max)
     }
 
+    fn divide(&self, source: &str, partition: u32, offset: Offset) -> Result<Offset> {
+        self.partition(source, partition)?.divide(offset)
+    }
+
     fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset> {
         self.partition(source, partition)?.offset_at_time(micros)
     }

@@ -56,6 +56,8 @@ pub(crate) struct SegmentIndex {
     pub end: Place,
     /// First and last append time of what is covered.
     pub times: Option<(i64, i64)>,
+    /// The size of the last batch, if that has been met.
+    pub last_batch_bytes: u64,
     places: Vec<Place>,
     /// Append time and offset.
     time_places: Vec<(i64, Offset)>,
@@ -67,7 +69,15 @@ impl SegmentIndex {
     /// The index of a segment whose first batch begins at byte `at`.
     pub fn new(base: Offset, at: u64) -> Self {
         let begin = Place { offset: base, at };
-        Self { end: begin, times: None, places: vec![], time_places: vec![], recent: [begin; RECENT], recent_next: 0 }
+        Self {
+            end: begin,
+            times: None,
+            last_batch_bytes: 0,
+            places: vec![],
+            time_places: vec![],
+            recent: [begin; RECENT],
+            recent_next: 0,
+        }
     }
 
     /// Takes note of the batch after the last.
@@ -80,7 +90,8 @@ impl SegmentIndex {
             }
         }
         self.times = Some((self.times.map_or(time, |(first, _)| first), time));
-        self.end = Place { offset: header.end_offset(), at: place.at + u64::from(header.bytes) };
+        self.last_batch_bytes = u64::from(header.bytes);
+        self.end = Place { offset: header.end_offset(), at: place.at + self.last_batch_bytes };
     }
 
     /// The last known place at or before `offset`, which lies in the segment.

@@ -74,6 +74,7 @@ mod position;
 mod producer;
 mod producers;
 mod ranges;
+mod read_buffer;
 mod record;
 mod recovery;
 mod retention;

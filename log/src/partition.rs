@@ -227,6 +227,14 @@ impl Partition {
         Ok(chunk)
     }
 
+    /// Where the batch with `offset` begins, if that is easily told; else `offset`.
+    pub fn divide(&self, offset: Offset) -> Result<Offset> {
+        if offset >= self.head()? || offset <= self.bases()[0] {
+            return Ok(offset);
+        }
+        self.looking(offset, |segment| segment.divide(offset))
+    }
+
     fn check_start(&self, from: Offset) -> Result<()> {
         // Retention is rare: the segments known already are enough unless they say "deleted".
         if from < self.bases()[0] { Err(self.below_start(from)?) } else { Ok(()) }

@@ -10,13 +10,19 @@ use crate::files::{Disk, OpenFile};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::index::{Place, SegmentIndex};
 use crate::known::{self, BLOCK_HEADER_BYTES, Known};
+use crate::read_buffer::ReadBuffer;
 use crate::record::Batch;
 use crate::{LogError, Offset, OpenMode, Result, files};
 
 /// A read looks at no less than this, so that finding the first batch takes one call.
 const READ_BYTES_MIN: u64 = 4 * 1024;
-/// How much of a file is read at a time when only headers are wanted, and several are in it.
+/// How much of a file is read at a time when only headers are wanted, and several are likely to be in it.
 const HEADER_WINDOW_BYTES: u64 = 64 * 1024;
+
+/// Whether headers of such batches are read one by one, without what is between them.
+fn is_large(batch_bytes: u64) -> bool {
+    batch_bytes > HEADER_WINDOW_BYTES / 4
+}
 
 /// An open segment. The writer and any number of readers share one.
 #[derive(Debug)]
@@ -110,7 +116,12 @@ impl Segment {
     pub fn read(&self, from: Offset, to: Offset, bytes_max: usize) -> Result<Found> {
         let file_bytes = self.file_bytes()?;
         let mut place = self.find(from, file_bytes)?;
-        let want = (bytes_max as u64).max(READ_BYTES_MIN);
+        let mut want = (bytes_max as u64).max(READ_BYTES_MIN);
+        let stop = self.index().floor(to);
+        if stop.offset == to && stop.at > place.at {
+            // Nothing from there on is wanted.
+            want = want.min(stop.at - place.at);
+        }
         loop {
             if place.at >= file_bytes {
                 return Ok(Found::EndsAt(place.offset));
@@ -134,24 +145,24 @@ impl Segment {
         want: u64,
         file_bytes: u64,
     ) -> Result<(Vec<Batch>, Place)> {
-        let mut buffer = Vec::new();
+        let mut buffer = ReadBuffer::for_bytes(want as usize);
         self.load_up_to(&mut buffer, begin.at, want.min(file_bytes - begin.at))?;
         let (mut place, mut headers) = (begin, Vec::new());
         loop {
-            let used = (place.at - begin.at) as usize;
-            if place.offset >= to || used as u64 >= want || (used > 0 && buffer.len() - used < BATCH_HEADER_BYTES) {
+            let (filled, used) = (buffer.filled(), (place.at - begin.at) as usize);
+            if place.offset >= to || used as u64 >= want || (used > 0 && filled.len() - used < BATCH_HEADER_BYTES) {
                 break;
             }
-            let header = self.header(&buffer[used..], place)?;
+            let header = self.header(&filled[used..], place)?;
             let end = used + self.check_inside(&header, place, file_bytes)? as usize;
-            if end > buffer.len() {
+            if end > filled.len() {
                 if used > 0 && end as u64 > 2 * want {
                     break;
                 }
                 // What has been read of it is not read again.
                 self.load_up_to(&mut buffer, begin.at, end as u64)?;
             }
-            let body = buffer.get(used + BATCH_HEADER_BYTES..end);
+            let body = buffer.filled().get(used + BATCH_HEADER_BYTES..end);
             let body = body.ok_or_else(|| self.damaged(place.at, "the file was cut while it was read"))?;
             if header.end_offset() > from {
                 header.check_body(body).map_err(|reason| self.damaged(place.at, reason))?;
@@ -169,6 +180,22 @@ impl Segment {
         Ok((headers.into_iter().map(batch).collect(), place))
     }
 
+    /// Where the batch with `offset`, a durable one, begins, if that is known or few reads of large batches' headers tell it; else
+    /// `offset`. The end of the segment if it is not in it.
+    pub fn divide(&self, offset: Offset) -> Result<std::result::Result<Offset, Offset>> {
+        let file_bytes = self.file_bytes()?;
+        let end = self.index().end;
+        if offset < end.offset {
+            return Ok(Ok(self.index().floor(offset).offset));
+        }
+        let mut found = false;
+        let place = self.walk(end, |_, header| {
+            found = header.end_offset() > offset;
+            !found && is_large(u64::from(header.bytes))
+        })?;
+        Ok(if place.at >= file_bytes { Err(place.offset) } else { Ok(if found { place.offset } else { offset }) })
+    }
+
     /// Where to begin looking for `offset`. Extends the index up to it if need be.
     fn find(&self, offset: Offset, file_bytes: u64) -> Result<Place> {
         let end = self.index().end;
@@ -182,12 +209,11 @@ impl Segment {
     /// the way. Returns the place of the first batch that `go_on` refused, or the end of the file.
     fn walk(&self, mut place: Place, mut go_on: impl FnMut(Place, &BatchHeader) -> bool) -> Result<Place> {
         let file_bytes = self.file_bytes()?;
-        let (mut buffer, mut buffer_at, mut batch_bytes) = (Bytes::new(), 0, 0);
+        let (mut buffer, mut buffer_at, mut batch_bytes) = (Bytes::new(), 0, self.index().last_batch_bytes);
         while place.at < file_bytes {
             if place.at + BATCH_HEADER_BYTES as u64 > buffer_at + buffer.len() as u64 {
                 // After a large batch the next one is likely large, too, and its body need not be read.
-                let is_large = batch_bytes > HEADER_WINDOW_BYTES / 4;
-                let window = if is_large { BATCH_HEADER_BYTES as u64 } else { HEADER_WINDOW_BYTES };
+                let window = if is_large(batch_bytes) { BATCH_HEADER_BYTES as u64 } else { HEADER_WINDOW_BYTES };
                 buffer = self.load(place.at, window.min(file_bytes - place.at))?;
                 buffer_at = place.at;
             }
@@ -260,19 +286,15 @@ impl Segment {
     }
 
     fn load(&self, at: u64, bytes: u64) -> Result<Bytes> {
-        let mut buffer = Vec::new();
+        let mut buffer = ReadBuffer::for_bytes(bytes as usize);
         self.load_up_to(&mut buffer, at, bytes)?;
         Ok(buffer.into())
     }
 
     /// Fills a buffer, which begins at byte `at` of the file, up to `bytes` bytes. If the file has become shorter, to its end.
-    fn load_up_to(&self, buffer: &mut Vec<u8>, at: u64, bytes: u64) -> Result<()> {
-        let there = buffer.len();
-        buffer.resize(bytes as usize, 0);
-        let filled = read_fully(&*self.file, &mut buffer[there..], at + there as u64)
-            .map_err(LogError::io("read", &self.path))?;
-        buffer.truncate(there + filled);
-        if buffer.is_empty() {
+    fn load_up_to(&self, buffer: &mut ReadBuffer, at: u64, bytes: u64) -> Result<()> {
+        buffer.read_up_to(&*self.file, at, bytes as usize).map_err(LogError::io("read", &self.path))?;
+        if buffer.filled().is_empty() {
             return Err(self.damaged(at, "the file was cut while it was read"));
         }
         Ok(())

@@ -242,7 +242,7 @@ fn items(
                     continue;
                 }
                 if stretch.from >= log_start {
-                    split_log(&stretch, &mut items);
+                    split_log(log, name, &stretch, &mut items)?;
                 } else {
                     split_archive(&stretch, plan, log_start, damaged, &mut items)?;
                 }
@@ -252,13 +252,22 @@ fn items(
     Ok(items)
 }
 
-fn split_log(stretch: &Item, items: &mut Vec<Item>) {
+fn split_log(log: &dyn EventLog, source: &str, stretch: &Item, items: &mut Vec<Item>) -> Result<()> {
     let mut from = stretch.from;
     while from < stretch.to {
-        let to = (from + ITEM_RECORDS).min(stretch.to);
+        let mut to = stretch.to;
+        if to - from > ITEM_RECORDS {
+            to = from + ITEM_RECORDS;
+            // Where a batch of the log begins, so that none is read for two items; unless it is so large that one item would hold little.
+            let begin = log.divide(source, stretch.partition, to)?;
+            if begin > from + ITEM_RECORDS / 2 {
+                to = begin;
+            }
+        }
         items.push(Item { from, to, ..stretch.clone() });
         from = to;
     }
+    Ok(())
 }
 
 fn split_archive(

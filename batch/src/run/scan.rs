@@ -60,6 +60,36 @@ pub(super) struct Scanned {
     pub spilled_runs: u64,
 }
 
+/// Items for one thread, of which others take the next when they have none left.
+struct Queue<'a> {
+    items: Vec<&'a Item>,
+    next: AtomicUsize,
+}
+
+impl<'a> Queue<'a> {
+    fn next(&self) -> Option<&'a Item> {
+        self.items.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+
+    fn left(&self) -> usize {
+        self.items.len().saturating_sub(self.next.load(Ordering::Relaxed))
+    }
+}
+
+/// The items by thread: those of a partition to the same one. Keys mostly go with the partition (`partition_by`), so that a thread's
+/// groups are its own, and merging what the threads have means putting long stretches side by side.
+fn queues(items: &[Item], threads: usize) -> Vec<Queue<'_>> {
+    let mut queues: Vec<Queue<'_>> =
+        (0..threads).map(|_| Queue { items: Vec::new(), next: AtomicUsize::new(0) }).collect();
+    let mut of_partition = BTreeMap::new();
+    for item in items {
+        let next = of_partition.len() % threads;
+        let thread = *of_partition.entry((item.source, item.partition)).or_insert(next);
+        queues[thread].items.push(item);
+    }
+    queues
+}
+
 /// What the threads share.
 pub(super) struct Scan<'a> {
     run: &'a BatchRun<'a>,
@@ -69,7 +99,7 @@ pub(super) struct Scan<'a> {
     /// The columns that are built, by source.
     needed: Vec<ColumnSet>,
     archives: BTreeMap<(usize, u32), ArchiveWriter>,
-    next_item: AtomicUsize,
+    queues: Vec<Queue<'a>>,
     failed: AtomicBool,
     /// Memory of all builders, about.
     memory_bytes: AtomicUsize,
@@ -98,7 +128,7 @@ impl<'a> Scan<'a> {
             decoders: plan.sources.iter().map(|source| Decoder::new(&source.source)).collect(),
             needed: (0..plan.sources.len()).map(|source| needed(plan, source)).collect(),
             archives: expected.into_iter().map(archive).collect(),
-            next_item: AtomicUsize::new(0),
+            queues: Vec::new(),
             failed: AtomicBool::new(false),
             memory_bytes: AtomicUsize::new(0),
             built: plan.jobs.iter().map(|_| Mutex::default()).collect(),
@@ -110,12 +140,13 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads all items on the threads of the pool.
-    pub(super) fn run(self, pool: &rayon::ThreadPool) -> Result<Scanned> {
+    pub(super) fn run(mut self, pool: &rayon::ThreadPool) -> Result<Scanned> {
+        self.queues = queues(&self.plan.items, pool.current_num_threads());
         let planned = self.plan.items.iter().map(|item| item.to - item.from).sum();
         self.run.options.progress.records_planned(planned);
-        let outcomes = pool.broadcast(|_| {
+        let outcomes = pool.broadcast(|thread| {
             let mut ending = Ending { scan: &self, well: false };
-            let outcome = Worker::new(&self).run();
+            let outcome = Worker::new(&self).run(thread.index());
             ending.well = outcome.is_ok();
             outcome
         });
@@ -140,6 +171,12 @@ impl<'a> Scan<'a> {
             bytes: self.bytes.into_inner(),
             spilled_runs: self.spilled_runs.into_inner(),
         })
+    }
+
+    /// The next item for a thread: of its own queue, then of the one with most left.
+    fn next_item(&self, thread: usize) -> Option<&'a Item> {
+        let fullest = || self.queues.iter().max_by_key(|queue| queue.left()).filter(|queue| queue.left() > 0);
+        self.queues.get(thread)?.next().or_else(|| std::iter::from_fn(fullest).find_map(Queue::next))
     }
 
     fn is_stopped(&self) -> bool {
@@ -175,14 +212,12 @@ impl<'a> Worker<'a> {
         Worker { scan, builders: scan.plan.jobs.iter().map(|_| None).collect(), memory_bytes: 0 }
     }
 
-    fn run(mut self) -> Result<()> {
+    fn run(mut self, thread: usize) -> Result<()> {
         loop {
             if self.scan.is_stopped() {
                 return Err(BatchError::Stopped);
             }
-            let Some(item) = self.scan.plan.items.get(self.scan.next_item.fetch_add(1, Ordering::Relaxed)) else {
-                break;
-            };
+            let Some(item) = self.scan.next_item(thread) else { break };
             self.read(item)?;
             self.account();
             if self.scan.memory_bytes.load(Ordering::Relaxed) > self.scan.run.options.memory_bytes_max {

@@ -52,6 +52,9 @@ macro_rules! delegate {
             fn read(&self, source: &str, partition: u32, from: Offset, to: Offset, max: usize) -> Result<RecordChunk> {
                 self.$read.read(source, partition, from, to, max)
             }
+            fn divide(&self, source: &str, partition: u32, offset: Offset) -> Result<Offset> {
+                self.$read.divide(source, partition, offset)
+            }
             fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset> {
                 self.$read.offset_at_time(source, partition, micros)
             }

@@ -231,3 +231,32 @@ fn options_out_of_range_are_refused() {
         assert!(matches!(FileLog::open_writer(dir.path(), bad, clock.clone()), Err(LogError::Invalid { .. })));
     }
 }
+
+#[test]
+fn reads_are_divided_where_large_batches_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Options::default(), 1);
+    for _ in 0..5 {
+        log.append("s", (0..10).map(|_| Append::new(0, vec![b'x'; 3_000])).collect()).unwrap();
+    }
+    let reader = || FileLog::open_reader(dir.path()).unwrap();
+    for offset in 0..50 {
+        let begin = offset / 10 * 10;
+        assert_eq!(log.divide("s", 0, offset).unwrap(), begin, "the writer knows its segment");
+        assert_eq!(reader().divide("s", 0, offset).unwrap(), begin, "a reader looks at headers");
+    }
+    assert_eq!(log.divide("s", 0, 50).unwrap(), 50);
+    drop(log);
+    let log = open(dir.path(), Options::default(), 1);
+    assert_eq!(log.divide("s", 0, 39).unwrap(), 30, "recovery has learned it");
+}
+
+#[test]
+fn a_reader_does_not_read_many_small_batches_to_divide() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Options::default(), 1);
+    for _ in 0..100 {
+        append(&log, 0, "x");
+    }
+    assert_eq!(FileLog::open_reader(dir.path()).unwrap().divide("s", 0, 70).unwrap(), 70);
+}

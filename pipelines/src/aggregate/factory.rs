@@ -14,6 +14,7 @@ use crate::{
         moments::{Average, Variance},
         ordered::PlacedOf,
         quantile_sketch::ApproxPercentile,
+        scalar::ShortDecimal,
         sum::{DoubleSum, IntegerSum},
     },
     error::PipelineError,
@@ -28,6 +29,9 @@ macro_rules! by_type {
             DataType::Int | DataType::Date => Cells::boxed($of::<i32, $flag>::new($data_type)),
             DataType::BigInt | DataType::Timestamp => Cells::boxed($of::<i64, $flag>::new($data_type)),
             DataType::Double => Cells::boxed($of::<f64, $flag>::new($data_type)),
+            DataType::Decimal { precision: ..=ShortDecimal::DIGITS, .. } => {
+                Cells::boxed($of::<ShortDecimal, $flag>::new($data_type))
+            }
             DataType::Decimal { .. } => Cells::boxed($of::<i128, $flag>::new($data_type)),
             DataType::Text | DataType::Json => Cells::boxed($of::<Box<str>, $flag>::new($data_type)),
         }

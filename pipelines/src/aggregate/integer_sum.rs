@@ -8,38 +8,91 @@ use crate::aggregate::{
     rounding::{Dyadic, decode_integer, encode_integer},
 };
 
-/// A sum of up to 2⁶⁴ 128-bit integers: low + high · 2¹²⁸. Encoding: `00` if no value was added, else `01` and the integer
+/// A sum of up to 2⁶⁴ 128-bit integers. Encoding: `00` if no value was added, else `01` and the integer
 /// (16 bits, little endian: number of magnitude bytes, highest bit for negative; the magnitude, big endian).
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct ExactInteger {
-    low: i128,
-    high: i64,
-    some: bool,
+///
+/// Nearly all sums fit in 64 bits: a group's state takes 16 bytes, not 32.
+#[derive(Clone, Default, Debug)]
+pub(super) enum ExactInteger {
+    /// No value was added.
+    #[default]
+    Empty,
+    Short(i64),
+    /// Of any size: once a sum is long, it stays so.
+    Long(Box<Long>),
 }
 
-impl ExactInteger {
-    #[inline]
-    pub(super) fn add(&mut self, value: i128) {
-        self.some = true;
+/// low + high · 2¹²⁸
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Long {
+    low: i128,
+    high: i64,
+}
+
+impl Long {
+    fn add(&mut self, value: i128) {
         let (sum, overflowed) = self.low.overflowing_add(value);
         self.low = sum;
         if overflowed {
             self.high += if value < 0 { -1 } else { 1 };
         }
     }
+}
+
+impl ExactInteger {
+    #[inline]
+    pub(super) fn add(&mut self, value: i128) {
+        match (&mut *self, i64::try_from(value)) {
+            (ExactInteger::Short(sum), Ok(short)) => match sum.checked_add(short) {
+                Some(both) => *sum = both,
+                None => self.add_long(value),
+            },
+            (ExactInteger::Empty, Ok(short)) => *self = ExactInteger::Short(short),
+            _ => self.add_long(value),
+        }
+    }
+
+    #[cold]
+    fn add_long(&mut self, value: i128) {
+        let mut sum = self.parts().unwrap_or_default();
+        sum.add(value);
+        self.set(sum);
+    }
+
+    fn set(&mut self, sum: Long) {
+        match self {
+            ExactInteger::Long(long) => **long = sum,
+            _ => *self = ExactInteger::Long(Box::new(sum)),
+        }
+    }
+
+    /// The sum, if a value was added.
+    fn parts(&self) -> Option<Long> {
+        match self {
+            ExactInteger::Empty => None,
+            ExactInteger::Short(sum) => Some(Long { low: i128::from(*sum), high: 0 }),
+            ExactInteger::Long(long) => Some(**long),
+        }
+    }
 
     /// For restoring: the sum of values that were there.
     pub(super) fn of(value: i128) -> ExactInteger {
-        ExactInteger { low: value, high: 0, some: true }
+        let mut sum = ExactInteger::Empty;
+        sum.add(value);
+        sum
     }
 
     pub(super) fn is_some(&self) -> bool {
-        self.some
+        !matches!(self, ExactInteger::Empty)
     }
 
-    /// The sum, if 128 bits hold it.
+    /// The sum, if 128 bits hold it; 0 if no value was added.
     pub(super) fn small(&self) -> Option<i128> {
-        (self.high == 0).then_some(self.low)
+        match self {
+            ExactInteger::Empty => Some(0),
+            ExactInteger::Short(sum) => Some(i128::from(*sum)),
+            ExactInteger::Long(long) => (long.high == 0).then_some(long.low),
+        }
     }
 
     pub(super) fn total(&self) -> Dyadic {
@@ -48,9 +101,10 @@ impl ExactInteger {
     }
 
     fn sign_magnitude(&self) -> (bool, [u8; 24]) {
+        let Long { low, high } = self.parts().unwrap_or_default();
         // The sum in 192 bits, two's complement: low's sign extends into the upper bits.
-        let mut upper = self.high.wrapping_add(if self.low < 0 { -1 } else { 0 });
-        let mut lower = self.low as u128;
+        let mut upper = high.wrapping_add(if low < 0 { -1 } else { 0 });
+        let mut lower = low as u128;
         let negative = upper < 0;
         if negative {
             lower = lower.wrapping_neg();
@@ -78,21 +132,34 @@ impl ExactInteger {
             (lower, upper)
         };
         let low = lower as i128;
-        Some(ExactInteger { low, high: upper + i64::from(low < 0), some: true })
+        match (low, upper + i64::from(low < 0)) {
+            (low, 0) => Some(ExactInteger::of(low)),
+            (low, high) => Some(ExactInteger::Long(Box::new(Long { low, high }))),
+        }
     }
 }
 
 impl Cell for ExactInteger {
     fn merge(&mut self, other: &Self) {
-        if other.some {
-            self.add(other.low);
-            self.high += other.high;
+        match other {
+            ExactInteger::Empty => {}
+            ExactInteger::Short(sum) => self.add(i128::from(*sum)),
+            ExactInteger::Long(long) => {
+                let mut sum = self.parts().unwrap_or_default();
+                sum.add(long.low);
+                sum.high += long.high;
+                self.set(sum);
+            }
         }
     }
 
+    fn heap_bytes(&self) -> usize {
+        if let ExactInteger::Long(_) = self { size_of::<Long>() } else { 0 }
+    }
+
     fn encode(&self, into: &mut Vec<u8>) {
-        into.push(u8::from(self.some));
-        if self.some {
+        into.push(u8::from(self.is_some()));
+        if self.is_some() {
             match self.small() {
                 Some(sum) => encode_integer(sum < 0, &sum.unsigned_abs().to_be_bytes(), into),
                 None => {
@@ -174,7 +241,12 @@ mod tests {
     }
 
     fn extremes() -> impl Strategy<Value = i128> {
-        prop_oneof![any::<i128>(), Just(i128::MIN), Just(i128::MAX), Just(0), Just(-1), -5i128..5]
+        prop_oneof![
+            any::<i128>(),
+            any::<i64>().prop_map(i128::from),
+            prop::sample::select(vec![i128::MIN, i128::MAX, i64::MIN.into(), i64::MAX.into(), 0, -1]),
+            -5i128..5,
+        ]
     }
 
     proptest! {
@@ -189,7 +261,12 @@ mod tests {
             prop_assert_eq!(big(&right), values.iter().map(|v| BigInt::from(*v)).sum::<BigInt>());
             let mut bytes = Vec::new();
             right.encode(&mut bytes);
-            prop_assert_eq!(ExactInteger::decode(&bytes).unwrap(), right);
+            let decoded = ExactInteger::decode(&bytes).unwrap();
+            prop_assert_eq!(decoded.is_some(), right.is_some());
+            prop_assert_eq!(big(&decoded), big(&right));
+            let mut again = Vec::new();
+            decoded.encode(&mut again);
+            prop_assert_eq!(again, bytes);
         }
 
         #[test]

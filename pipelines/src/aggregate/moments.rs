@@ -96,7 +96,7 @@ impl Moments for ExactInteger {
     }
 
     fn heap_bytes(&self) -> usize {
-        0
+        Cell::heap_bytes(self)
     }
 
     fn squares_heap_bytes(_: &SquareSum) -> usize {

@@ -1,11 +1,11 @@
 //! Typed access to polars columns, and columns made of plain vectors.
 
 use polars::prelude::{
-    self as pl, BinaryChunked, BooleanChunked, Column, Float64Chunked, Int32Chunked, Int64Chunked, Int128Chunked,
-    IntoColumn, NewChunkedArray, StringChunked,
+    self as pl, BinaryChunked, BooleanChunked, ChunkFullNull, Column, Float64Chunked, Int32Chunked, Int64Chunked,
+    Int128Chunked, IntoColumn, NewChunkedArray, StringChunked,
 };
 use polars_arrow::{
-    array::{Array, BinaryViewArray, BooleanArray, PrimitiveArray, Utf8ViewArray},
+    array::{Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View},
     bitmap::{Bitmap, MutableBitmap},
 };
 
@@ -103,16 +103,41 @@ pub(crate) fn boolean_column(name: &str, values: impl Iterator<Item = Option<boo
     BooleanChunked::from_iter_options(name.into(), values).into_column()
 }
 
+/// What is between `start` and `end` as a view, if it is short and not at the very end of `around`: made of one load, where copying its
+/// few bytes one way and the view another would make the processor wait.
+#[inline(always)]
+pub(crate) fn short_view(around: &[u8], start: usize, end: usize) -> Option<View> {
+    let bytes = end.checked_sub(start)?;
+    if bytes > View::MAX_INLINE_SIZE as usize || cfg!(target_endian = "big") {
+        return None;
+    }
+    let block = around.get(start..start + size_of::<View>())?.first_chunk()?;
+    let text = u128::from_le_bytes(*block) & !(u128::MAX << (8 * bytes));
+    Some(View::from(text << 32 | bytes as u128))
+}
+
 pub(crate) fn text_column<T: AsRef<str>>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
-    let mut array = polars_arrow::array::MutableBinaryViewArray::<str>::with_capacity(values.size_hint().0);
+    let mut array = MutableBinaryViewArray::<str>::with_capacity(values.size_hint().0);
     values.for_each(|value| array.push(value));
-    StringChunked::with_chunk(name.into(), array.into()).into_column()
+    finished_texts(name, array)
+}
+
+pub(crate) fn finished_texts(name: &str, texts: MutableBinaryViewArray<str>) -> Column {
+    StringChunked::with_chunk(name.into(), texts.into()).into_column()
 }
 
 pub(crate) fn binary_column<T: AsRef<[u8]>>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
-    let mut array = polars_arrow::array::MutableBinaryViewArray::<[u8]>::with_capacity(values.size_hint().0);
+    let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(values.size_hint().0);
     values.for_each(|value| array.push(value));
     BinaryChunked::with_chunk(name.into(), array.into()).into_column()
+}
+
+/// [`binary_column`], quickly where all are NULL.
+pub(crate) fn mostly_null_column(name: &str, values: impl ExactSizeIterator<Item = Option<Vec<u8>>> + Clone) -> Column {
+    match values.clone().all(|value| value.is_none()) {
+        true => BinaryChunked::full_null(name.into(), values.len()).into_column(),
+        false => binary_column(name, values),
+    }
 }
 
 pub(crate) fn double_column(name: &str, values: Vec<f64>, validity: Option<Bitmap>) -> Column {

@@ -117,7 +117,7 @@ pub(super) fn checking(
                 // Beside what this run may have written for the same partition.
                 let folder = format!("{attempt}/{}/recomputed", segment(&of.view));
                 let state = match run.options.repair {
-                    true => put(run, &folder, &partition, encode(of, &partials)?, &partials, digest)?,
+                    true => put(run, &folder, &partition, encode(of, &partials)?, partials.len() as u64, digest)?,
                     false => PartitionState { files: Vec::new(), digest, rows: partials.len() as u64 },
                 };
                 Ok((job, partition, Some(state)))
@@ -172,7 +172,11 @@ fn publish_one(
         return Ok(Some(sound.clone()));
     }
     let folder = format!("{attempt}/{}", segment(&of.view));
-    put(run, &folder, &partition, tables?, &partials, digest).map(Some)
+    let rows = partials.len() as u64;
+    // The rows are in the files now, and giving much memory back takes its time.
+    let (state, ()) =
+        rayon::join(|| put(run, &folder, &partition, tables?, rows, digest).map(Some), move || drop(partials));
+    state
 }
 
 /// The parts and what is stored, as one.
@@ -222,7 +226,7 @@ fn put(
     folder: &str,
     partition: &str,
     tables: Vec<(String, EncodedTable)>,
-    partials: &Partials,
+    rows: u64,
     digest: String,
 ) -> Result<PartitionState> {
     let mut files = Vec::with_capacity(tables.len());
@@ -231,7 +235,7 @@ fn put(
         run.options.progress.file_written(&file.path, file.bytes);
         files.push(file);
     }
-    Ok(PartitionState { files, digest, rows: partials.len() as u64 })
+    Ok(PartitionState { files, digest, rows })
 }
 
 fn hex(digest: &[u8; 32]) -> String {

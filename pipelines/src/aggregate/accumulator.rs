@@ -192,7 +192,7 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         let states = match A::STORED {
             Stored::Finished => None,
             Stored::FinishedUnlessOverflow | Stored::FinishedAndRest => {
-                Some(columns::binary_column(name, cells.map(|c| self.aggregate.rest(c))))
+                Some(columns::mostly_null_column(name, cells.map(|c| self.aggregate.rest(c))))
             }
             Stored::States => Some(columns::binary_column(name, cells.map(|c| Some(encoded(c))))),
         };

@@ -5,6 +5,7 @@ use polars_arrow::array::MutableBooleanArray;
 
 use super::{ColumnSet, RawRecord, record::Row, value::Slot};
 use crate::{
+    columns,
     expr::lanes::{Build, Numbers, TextBuilder},
     source::{APPEND_TIME_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, Source},
     types::DataType,
@@ -52,9 +53,13 @@ impl<'s> Columns<'s> {
         for (index, builder) in &mut self.builders {
             let slot = &row.slots[*index];
             match (builder, slot) {
-                (Builder::Text(b), Slot::Text(_) | Slot::Plain { .. } | Slot::Unescaped { .. }) => {
-                    b.push_value(row.text(slot))
+                (Builder::Text(b), Slot::Plain { start, end }) => {
+                    match columns::short_view(row.text.as_bytes(), *start, *end) {
+                        Some(view) => b.push_view(view, &[]),
+                        None => b.push_value(row.text(slot)),
+                    }
                 }
+                (Builder::Text(b), Slot::Text(_) | Slot::Unescaped { .. }) => b.push_value(row.text(slot)),
                 (Builder::Text(b), _) => b.push_null(),
                 (Builder::BigInt(b), Slot::Integer(v)) => b.push_value(*v),
                 (Builder::BigInt(b), _) => Build::push(b, None),

@@ -15,7 +15,10 @@
 //! | `DECIMAL` | the unscaled integer in 16 bytes, big endian, sign bit flipped |
 //! | `TEXT`, `JSON` | UTF-8 with `00` written as `00 ff`, then `00 01` |
 
+use std::borrow::Cow;
+
 use polars::prelude::Column;
+use polars_arrow::array::{MutableBinaryViewArray, View};
 
 use crate::{
     columns::{self, TypedColumn, Values, canonical_double},
@@ -114,15 +117,25 @@ impl EncodedKeys {
         let shared = self.iter().fold(first.len(), |shared, key| {
             first[..shared].iter().zip(key).position(|(a, b)| a != b).unwrap_or(shared.min(key.len()))
         });
-        let mut order: Vec<(u128, u32)> = (0..self.len())
-            .map(|index| {
-                let rest = &self.get(index)[shared..];
-                let mut head = [0; 16];
-                let len = rest.len().min(16);
-                head[..len].copy_from_slice(&rest[..len]);
-                (u128::from_be_bytes(head), index as u32)
-            })
-            .collect();
+        let head = |index: usize| {
+            let rest = &self.get(index)[shared..];
+            let mut head = [0; 16];
+            let len = rest.len().min(16);
+            head[..len].copy_from_slice(&rest[..len]);
+            u128::from_be_bytes(head)
+        };
+        let heads: Vec<u128> = (0..self.len()).map(head).collect();
+        // Bits that are the same in all of them decide nothing. What is left of digits and of times near each other often fits in 64.
+        let deciding = Bits::of(heads.iter().fold(0, |bits, head| bits | (head ^ heads[0])));
+        match deciding.count <= u64::BITS {
+            true => self.order_by(heads.iter().map(|head| deciding.of_number(*head) as u64)),
+            false => self.order_by(heads.into_iter()),
+        }
+    }
+
+    /// The order of the keys by these numbers, equal ones by the keys themselves.
+    fn order_by<N: Ord + Copy>(&self, numbers: impl Iterator<Item = N>) -> Vec<u32> {
+        let mut order: Vec<(N, u32)> = numbers.zip(0..).collect();
         order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.get(a.1 as usize).cmp(self.get(b.1 as usize))));
         order.into_iter().map(|(_, index)| index).collect()
     }
@@ -168,6 +181,37 @@ impl EncodedKeys {
     }
 }
 
+/// Some bits of a number.
+struct Bits {
+    /// How many.
+    count: u32,
+    /// Stretches of them, the highest first: above which bit, and how many.
+    stretches: Vec<(u32, u32)>,
+}
+
+impl Bits {
+    fn of(mut mask: u128) -> Bits {
+        let mut stretches = Vec::new();
+        while mask != 0 {
+            let low = mask.trailing_zeros();
+            let count = (mask >> low).trailing_ones();
+            stretches.push((low, count));
+            mask &= u128::MAX.checked_shl(low + count).unwrap_or(0);
+        }
+        stretches.reverse();
+        Bits { count: stretches.iter().map(|(_, count)| count).sum(), stretches }
+    }
+
+    /// These bits of `number`, next to each other.
+    #[inline]
+    fn of_number(&self, number: u128) -> u128 {
+        let add = |bits: u128, (low, count): &(u32, u32)| {
+            bits.wrapping_shl(*count) | number >> low & (u128::MAX >> (u128::BITS - count))
+        };
+        self.stretches.iter().fold(0, add)
+    }
+}
+
 /// Encodes the tuples of `columns`, all of `height` rows (without columns: `height` empty keys).
 pub fn encode_keys(columns: &[Column], height: usize) -> Result<EncodedKeys, PipelineError> {
     let typed: Vec<TypedColumn> = columns.iter().map(TypedColumn::new).collect::<Result<_, _>>()?;
@@ -192,7 +236,12 @@ pub(crate) fn encode_cell(column: &TypedColumn, row: usize, into: &mut Vec<u8>) 
         Values::BigInt(values) => push_fixed(into, bigint_bytes(values.values()[row])),
         Values::Double(values) => push_fixed(into, double_bytes(values.values()[row])),
         Values::Decimal(values) => push_fixed(into, decimal_bytes(values.values()[row])),
-        Values::Text(values) => encode_bytes(values.value(row).as_bytes(), into),
+        Values::Text(values) => {
+            let view = values.views()[row];
+            if !encode_short(view, into) {
+                encode_bytes(values.value(row).as_bytes(), into);
+            }
+        }
         Values::Binary(values) => encode_bytes(values.value(row), into),
     }
 }
@@ -219,6 +268,28 @@ fn double_bytes(value: f64) -> [u8; 8] {
     let bits = canonical_double(value).to_bits();
     let flipped = if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) };
     flipped.to_be_bytes()
+}
+
+/// [`encode_bytes`] of a short text without a zero byte, as most are: all of it is one store.
+#[inline]
+fn encode_short(view: View, into: &mut Vec<u8>) -> bool {
+    const LOWEST_BITS: u128 = u128::MAX / 0xff;
+    if !view.is_inline() || cfg!(target_endian = "big") {
+        return false;
+    }
+    let behind = u128::MAX << (8 * view.length);
+    let text = (view.as_u128() >> 32) & !behind;
+    // A zero byte is where taking 1 off each byte borrows (S. E. Anderson, "Bit Twiddling Hacks", "Determine if a word has a zero byte").
+    let filled = text | behind;
+    if filled.wrapping_sub(LOWEST_BITS) & !filled & (LOWEST_BITS << 7) != 0 {
+        return false;
+    }
+    let end = u128::from(END_OF_TEXT) << 8;
+    let encoded = u128::from(NOT_NULL) | text << 8 | end << (8 + 8 * view.length);
+    let start = into.len();
+    into.extend_from_slice(&encoded.to_le_bytes());
+    into.truncate(start + view.length as usize + 3);
+    true
 }
 
 fn encode_bytes(bytes: &[u8], into: &mut Vec<u8>) {
@@ -324,7 +395,7 @@ fn double_of(body: &[u8]) -> f64 {
     f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits })
 }
 
-fn text_of(body: &[u8]) -> Result<std::borrow::Cow<'_, str>, PipelineError> {
+fn text_of(body: &[u8]) -> Result<Cow<'_, str>, PipelineError> {
     let not_utf8 = |_| PipelineError::Stored("a text in a key is not UTF-8".to_owned());
     let escaped = &body[..body.len() - 2];
     if !escaped.contains(&0) {
@@ -353,6 +424,9 @@ fn decode_column(
     name: &str,
     data_type: DataType,
 ) -> Result<Column, PipelineError> {
+    if let DataType::Text | DataType::Json = data_type {
+        return decode_texts(keys, starts, name);
+    }
     let mut cells: Vec<&[u8]> = Vec::with_capacity(starts.len());
     for (start, end) in starts.iter_mut().zip(&keys.ends) {
         let rest = &keys.bytes[*start..*end];
@@ -375,14 +449,34 @@ fn decode_column(
         }
         DataType::Double => columns::double_column(name, values(&cells, double_of), validity),
         DataType::Decimal { .. } => columns::decimal_column(name, data_type, values(&cells, decimal_of), validity),
-        DataType::Text | DataType::Json => {
-            let texts = cells
-                .iter()
-                .map(|cell| if cell[0] == NULL { Ok(None) } else { text_of(&cell[1..]).map(Some) })
-                .collect::<Result<Vec<_>, _>>()?;
-            columns::text_column(name, texts.into_iter())
-        }
+        DataType::Text | DataType::Json => unreachable!("these are decoded above"),
     })
+}
+
+/// [`decode_column`] of texts. Neighbours in sorted keys are often the same.
+fn decode_texts(keys: &EncodedKeys, starts: &mut [usize], name: &str) -> Result<Column, PipelineError> {
+    let mut texts = MutableBinaryViewArray::<str>::with_capacity(starts.len());
+    let (mut last, mut text): (&[u8], Cow<'_, str>) = (&[], Cow::default());
+    for (start, end) in starts.iter_mut().zip(&keys.ends) {
+        let rest = &keys.bytes[*start..*end];
+        if last.is_empty() || !rest.starts_with(last) {
+            let len = cell_len(rest, DataType::Text)
+                .ok_or_else(|| PipelineError::Stored(format!("a key ends within the column \"{name}\"")))?;
+            last = &rest[..len];
+            text = if last[0] == NULL { Cow::default() } else { text_of(&last[1..])? };
+        }
+        let at = *start + 1;
+        *start += last.len();
+        match (last[0], &text) {
+            (NULL, _) => texts.push_null(),
+            (_, Cow::Borrowed(text)) => match columns::short_view(&keys.bytes, at, at + text.len()) {
+                Some(view) => texts.push_view(view, &[]),
+                None => texts.push_value(text),
+            },
+            (_, Cow::Owned(text)) => texts.push_value(text),
+        }
+    }
+    Ok(columns::finished_texts(name, texts))
 }
 
 /// The stable hash of an encoded key: the first 8 bytes, little endian, of its blake3 hash. It decides in which partition

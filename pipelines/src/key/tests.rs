@@ -42,7 +42,7 @@ type Row = (Option<String>, Option<f64>, Option<i32>, Option<i128>, Option<i64>)
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     use proptest::option::of;
-    let text = prop_oneof!["[a\0\u{1}\u{ff}]{0,3}", any::<String>()];
+    let text = prop_oneof!["[a\0\u{1}\u{ff}]{0,3}", "[ab]{0,16}", "[a\0]{9,14}", any::<String>()];
     let double =
         prop_oneof![any::<f64>(), select(vec![0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY])];
     let row = (of(text), of(double), of(any::<i32>()), of(any::<i128>()), of(any::<i64>()));
@@ -86,6 +86,10 @@ proptest! {
                 prop_assert_eq!(is_prefix, compare(&rows[i], &rows[j]).is_eq());
             }
         }
+        for (row, key) in rows.iter().zip(keys.iter()) {
+            let text = row.0.clone().map_or(Value::Null, Value::Text);
+            prop_assert!(key.starts_with(&encoded(&text, DataType::Text)));
+        }
         let order = keys.sorted_order();
         prop_assert!(order.is_sorted_by(|a, b| keys.get(*a as usize) <= keys.get(*b as usize)));
     }
@@ -108,6 +112,21 @@ proptest! {
             short.push(&key[..key.len() - 1]);
             prop_assert!(decode_keys(&short, &fields).is_err());
         }
+    }
+
+    /// Keys in which few bits decide, and such in which many do.
+    #[test]
+    fn keys_are_sorted_whatever_decides(numbers in prop::collection::vec(any::<(u8, u64)>(), 0..60), mask in any::<u64>(), tail in 0u64..3) {
+        let mut keys = EncodedKeys::default();
+        for (head, number) in numbers {
+            let key = [&[head & 0x0f][..], &(number & mask).to_be_bytes(), &(number % (tail + 1)).to_be_bytes()].concat();
+            keys.push(&key);
+        }
+        let order = keys.sorted_order();
+        prop_assert!(order.is_sorted_by(|a, b| keys.get(*a as usize) <= keys.get(*b as usize)));
+        let mut all = order.clone();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..order.len() as u32).collect::<Vec<_>>());
     }
 
     #[test]

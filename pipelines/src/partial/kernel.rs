@@ -1,6 +1,6 @@
 //! The compiled core: building, merging and selecting partials.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use polars::prelude::{BooleanChunked, DataFrame};
 
@@ -18,7 +18,7 @@ use crate::{
     },
     registry::Registry,
     source::{OFFSET_COLUMN, PARTITION_COLUMN, ViewCounts},
-    types::DataType,
+    types::{DataType, Schema},
     window::WindowClock,
 };
 
@@ -32,6 +32,8 @@ pub struct CoreKernel {
 pub(super) struct Inner {
     core: Core,
     filter: Option<CompiledExpr>,
+    /// The columns that what comes after the filter names.
+    filtered: Vec<String>,
     needed: ColumnSet,
     pub(super) plan: Arc<Plan>,
     pub(super) clock: Option<WindowClock>,
@@ -89,7 +91,8 @@ impl CoreKernel {
         }
         let filter = core.filter.as_ref().map(|f| CompiledExpr::compile(f, &input, registry)).transpose()?;
         let needed = columns_needed(core);
-        let inner = Inner { core: core.clone(), filter, needed, plan: Arc::new(plan), clock, window_key };
+        let filtered = columns_after_filter(core, &plan, &input);
+        let inner = Inner { core: core.clone(), filter, filtered, needed, plan: Arc::new(plan), clock, window_key };
         Ok(CoreKernel { inner: Arc::new(inner) })
     }
 
@@ -179,6 +182,24 @@ impl CoreKernel {
     }
 }
 
+/// The columns that a core's keys, aggregates, window and order name, and those that say where a record is.
+fn columns_after_filter(core: &Core, plan: &Plan, input: &Schema) -> Vec<String> {
+    let mut names: BTreeSet<&str> = BTreeSet::from([PARTITION_COLUMN, OFFSET_COLUMN]);
+    let keys = core.keys.iter().filter_map(|key| if let Key::Expr { expr, .. } = key { Some(expr) } else { None });
+    let calls = core.aggregates.iter().flat_map(|call| call.argument.iter().chain(&call.filter));
+    for expr in keys.chain(calls) {
+        expr.walk(&mut |e| {
+            if let Expr::Column { index, .. } = e {
+                names.extend(input.fields.get(*index).map(|field| field.name.as_str()));
+            }
+        });
+    }
+    names
+        .extend(core.window.as_ref().and_then(|window| input.fields.get(window.time)).map(|field| field.name.as_str()));
+    names.extend(plan.order.iter().flatten().map(String::as_str));
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// The declared columns that a core's expressions, window and order name.
 fn columns_needed(core: &Core) -> ColumnSet {
     let declared = core.source.schema.fields.len();
@@ -234,7 +255,11 @@ impl PartialsBuilder {
         });
         let rejected = self.reject(frame, failures)?;
         let mask: &BooleanChunked = evaluated.column.bool()?;
-        let kept = if mask.sum() == Some(frame.height() as u32) { frame.clone() } else { frame.filter(mask)? };
+        // On this thread: those that call are as many as there are processors.
+        let kept = match mask.sum() == Some(frame.height() as u32) {
+            true => frame.clone(),
+            false => frame.select(&self.kernel.inner.filtered)?.filter_seq(mask)?,
+        };
         self.counts.filtered += (frame.height() - kept.height()) as u64 - rejected;
         self.reduce(&kept)
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     core::{Partitioning, TimeBucket},
     error::PipelineError,
-    key::{KeyBound, KeyFilter, cell_len, decode_value, encode_value, key_hash},
+    key::{KeyBound, KeyFilter, bigint_of, cell_len, decode_value, encode_value, key_hash},
     partial::{CoreKernel, Partials},
     source::ViewCounts,
     time::{DAY, civil_from_days},
@@ -82,14 +82,35 @@ impl CoreKernel {
     /// Divides partials by the name of the view's partition. The parts have no counts and rejected records, which belong to no
     /// group: take them before.
     pub fn split(&self, partials: Partials) -> Result<BTreeMap<String, Partials>, PipelineError> {
-        let mut parts = self.rows_by_partition(&partials)?;
-        if parts.len() == 1
-            && let Some((name, _)) = parts.pop_first()
-        {
+        if let Some(partition) = self.only_partition(&partials)? {
             let whole = Partials { counts: ViewCounts::default(), rejected: Vec::new(), ..partials };
-            return Ok(BTreeMap::from([(name, whole)]));
+            return Ok(BTreeMap::from([(name_of(partition, self.core().partitioning), whole)]));
         }
+        let parts = self.rows_by_partition(&partials)?;
         Ok(parts.into_iter().map(|(name, rows)| (name, partials.rows(&rows))).collect())
+    }
+
+    /// The partition of all rows, if there are any and they have one. Further tables have rows of groups in the first.
+    fn only_partition(&self, partials: &Partials) -> Result<Option<Partition>, PipelineError> {
+        let groups = &partials.tables[0].keys;
+        let keys = self.inner.plan.keys.len();
+        if let (Partitioning::Time(bucket), Some(column)) = (self.core().partitioning, self.inner.window_key)
+            && column + 1 == keys
+        {
+            // A group's key ends with the window's start, whose order is that of its bytes.
+            let starts = || groups.iter().filter_map(|key| key.last_chunk::<8>());
+            let bucket = |start: Option<&[u8; 8]>| start.map(|start| bucket_of(bucket, bigint_of(start)));
+            let (first, last) = (bucket(starts().min()), bucket(starts().max()));
+            return Ok(if first == last { first.map(Partition::Time) } else { None });
+        }
+        let mut only = None;
+        for key in groups.iter() {
+            let partition = self.partition_of(key)?;
+            if *only.get_or_insert(partition) != partition {
+                return Ok(None);
+            }
+        }
+        Ok(only)
     }
 
     /// Which rows lie in which of the view's partitions, by the partition's name: what [`CoreKernel::split`] divides by, without

@@ -152,8 +152,8 @@ impl CoreKernel {
         }
         let Some(apart) = apart else { return Ok((self.finished_rows(layout, &frame, columns)?, self.empty())) };
         let apart = BooleanChunked::from_slice("apart".into(), &apart);
-        let partials = self.from_frames_of(vec![frame.filter(&apart)?], ViewCounts::default(), columns)?;
-        Ok((self.finished_rows(layout, &frame.filter(&!&apart)?, columns)?, partials))
+        let partials = self.from_frames_of(vec![frame.filter_seq(&apart)?], ViewCounts::default(), columns)?;
+        Ok((self.finished_rows(layout, &frame.filter_seq(&!&apart)?, columns)?, partials))
     }
 
     /// The rows of which a finished value is NULL beside a state, if there are any.

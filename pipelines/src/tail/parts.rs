@@ -23,7 +23,7 @@ pub(super) enum Step<'n> {
 impl Step<'_> {
     pub(super) fn of(self, rows: &DataFrame, budget: &Budget<'_>) -> Result<DataFrame, PipelineError> {
         Ok(match self {
-            Step::Filter(predicate) => rows.filter(&predicate.condition(rows, budget)?)?,
+            Step::Filter(predicate) => rows.filter_seq(&predicate.condition(rows, budget)?)?,
             Step::Project(exprs) => DataFrame::new(rows.height(), exprs.columns(rows, budget)?)?,
         })
     }

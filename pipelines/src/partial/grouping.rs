@@ -16,10 +16,23 @@ const NO_NUMBER: u32 = u32::MAX;
 #[derive(Clone, Default)]
 pub(crate) struct Groups {
     keys: EncodedKeys,
-    hashes: Vec<u64>,
-    numbers: HashTable<u32>,
+    table: HashTable<Place>,
     // The numbers never leave a builder, so this hash need not be stable.
     hasher: FixedState,
+}
+
+/// What the table holds of a key. With the hash beside the number the table grows without a look at anything else.
+#[derive(Clone, Copy)]
+struct Place {
+    hash: u32,
+    number: u32,
+}
+
+impl Place {
+    /// The table goes by the lowest bits and by the highest: here they are all of the kept hash's.
+    fn table_hash(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 impl Groups {
@@ -34,7 +47,12 @@ impl Groups {
     /// The number of a key.
     #[inline]
     pub(crate) fn number(&mut self, key: &[u8]) -> u32 {
-        self.number_hashed(key, self.hasher.hash_one(key))
+        self.number_hashed(key, self.hash(key))
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u32 {
+        self.hasher.hash_one(key) as u32
     }
 
     /// Adds the numbers of keys, one after the other.
@@ -46,11 +64,12 @@ impl Groups {
         for begin in (0..keys.len()).step_by(BLOCK) {
             let block = begin..(begin + BLOCK).min(keys.len());
             for (hash, index) in hashes.iter_mut().zip(block.clone()) {
-                *hash = self.hasher.hash_one(keys.get(index));
+                *hash = self.hash(keys.get(index));
             }
             for (candidate, hash) in candidates.iter_mut().zip(&hashes[..block.len()]) {
-                // The first whose tag fits: nearly always the one, or there is none.
-                *candidate = self.numbers.find(*hash, |_| true).copied().unwrap_or(NO_NUMBER);
+                // Nearly always the one, or there is none.
+                let found = self.table.find(Place::table_hash(*hash), |place| place.hash == *hash);
+                *candidate = found.map_or(NO_NUMBER, |place| place.number);
             }
             for ((candidate, hash), index) in candidates.iter().zip(&hashes).zip(block) {
                 let key = keys.get(index);
@@ -60,16 +79,14 @@ impl Groups {
         }
     }
 
-    fn number_hashed(&mut self, key: &[u8], hash: u64) -> u32 {
-        let Groups { keys, hashes, numbers, .. } = self;
-        // The table's tags have ruled out nearly all others: looking up the hash as well would only be a cache miss more.
-        let same = |number: &u32| keys.get(*number as usize) == key;
-        match numbers.entry(hash, same, |number| hashes[*number as usize]) {
-            Entry::Occupied(entry) => *entry.get(),
+    fn number_hashed(&mut self, key: &[u8], hash: u32) -> u32 {
+        let Groups { keys, table, .. } = self;
+        let same = |place: &Place| place.hash == hash && keys.get(place.number as usize) == key;
+        match table.entry(Place::table_hash(hash), same, |place| Place::table_hash(place.hash)) {
+            Entry::Occupied(entry) => entry.get().number,
             Entry::Vacant(entry) => {
                 let number = keys.len() as u32;
-                entry.insert(number);
-                hashes.push(hash);
+                entry.insert(Place { hash, number });
                 keys.push(key);
                 number
             }
@@ -85,7 +102,7 @@ impl Groups {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.hashes.capacity() * 8 + self.numbers.capacity() * 5
+        self.keys.memory_bytes() + self.table.capacity() * (size_of::<Place>() + 1)
     }
 }
 

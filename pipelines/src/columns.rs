@@ -126,18 +126,23 @@ pub(crate) fn finished_texts(name: &str, texts: MutableBinaryViewArray<str>) -> 
     StringChunked::with_chunk(name.into(), texts.into()).into_column()
 }
 
-pub(crate) fn binary_column<T: AsRef<[u8]>>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
-    let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(values.size_hint().0);
-    values.for_each(|value| array.push(value));
-    BinaryChunked::with_chunk(name.into(), array.into()).into_column()
-}
-
-/// [`binary_column`], quickly where all are NULL.
-pub(crate) fn mostly_null_column(name: &str, values: impl ExactSizeIterator<Item = Option<Vec<u8>>> + Clone) -> Column {
-    match values.clone().all(|value| value.is_none()) {
-        true => BinaryChunked::full_null(name.into(), values.len()).into_column(),
-        false => binary_column(name, values),
+/// A column of bytes: `append` appends those of a row, and says whether it has any or is NULL. Quick where all rows are NULL.
+pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Column {
+    let mut bytes = Vec::new();
+    let Some(first) = (0..rows).find(|row| append(*row, &mut bytes)) else {
+        return BinaryChunked::full_null(name.into(), rows).into_column();
+    };
+    let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(rows);
+    array.extend_null(first);
+    array.push_value(&bytes);
+    for row in first + 1..rows {
+        bytes.clear();
+        match append(row, &mut bytes) {
+            true => array.push_value(&bytes),
+            false => array.push_null(),
+        }
     }
+    BinaryChunked::with_chunk(name.into(), array.into()).into_column()
 }
 
 pub(crate) fn double_column(name: &str, values: Vec<f64>, validity: Option<Bitmap>) -> Column {

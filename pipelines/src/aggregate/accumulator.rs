@@ -114,9 +114,13 @@ pub(crate) trait Aggregate: Clone + Debug + Send + Sync + 'static {
     fn overflows(&self, _cell: &Self::Cell) -> bool {
         false
     }
-    /// What a result does not say of its cell, if it says anything always or mostly.
-    fn rest(&self, cell: &Self::Cell) -> Option<Vec<u8>> {
-        self.overflows(cell).then(|| encoded(cell))
+    /// Appends what a result does not say of its cell, if it says anything always or mostly; whether there is something.
+    fn rest(&self, cell: &Self::Cell, into: &mut Vec<u8>) -> bool {
+        let overflows = self.overflows(cell);
+        if overflows {
+            cell.encode(into);
+        }
+        overflows
     }
     /// Adds the rest to a cell that was restored from its result; `None` if the bytes are not the rest of such a cell.
     fn restore_rest(&self, cell: &mut Self::Cell, rest: &[u8]) -> Option<()> {
@@ -188,13 +192,17 @@ impl<A: Aggregate> Accumulator for Cells<A> {
 
     fn store(&self, name: &str) -> Result<(Column, Option<Column>), PipelineError> {
         let finished = self.aggregate.finish(name, &self.cells)?;
-        let cells = self.cells.iter();
         let states = match A::STORED {
             Stored::Finished => None,
             Stored::FinishedUnlessOverflow | Stored::FinishedAndRest => {
-                Some(columns::mostly_null_column(name, cells.map(|c| self.aggregate.rest(c))))
+                Some(columns::binary_rows(name, self.cells.len(), |row, into| {
+                    self.aggregate.rest(&self.cells[row], into)
+                }))
             }
-            Stored::States => Some(columns::binary_column(name, cells.map(|c| Some(encoded(c))))),
+            Stored::States => Some(columns::binary_rows(name, self.cells.len(), |row, into| {
+                self.cells[row].encode(into);
+                true
+            })),
         };
         Ok((finished, states))
     }
@@ -245,12 +253,6 @@ impl<A: Aggregate> Accumulator for Cells<A> {
     fn as_any(&self) -> &dyn Any {
         self
     }
-}
-
-fn encoded(cell: &impl Cell) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    cell.encode(&mut bytes);
-    bytes
 }
 
 /// An argument of a type that the planner does not admit.

@@ -150,29 +150,40 @@ impl ExactDouble {
     /// What the rounded sum does not say: nothing if it is exact; what rounding took away (a byte 16, then a number as in the encoding)
     /// if both are in fixed point; else the encoding of the whole.
     pub(super) fn rest(&self) -> Option<Vec<u8>> {
-        if !self.is_some() {
-            return None;
-        }
         let mut bytes = Vec::new();
+        self.append_rest(&mut bytes).then_some(bytes)
+    }
+
+    /// Appends [`ExactDouble::rest`]; whether there is one.
+    pub(super) fn append_rest(&self, into: &mut Vec<u8>) -> bool {
+        if !self.is_some() {
+            return false;
+        }
         if self.wide.is_some() {
             // Its value may fit into fixed point nevertheless: the same sum has the same rest.
-            self.encode(&mut bytes);
-            let same = ExactDouble::decode(&bytes).filter(|same| same.wide.is_none());
-            return same.map_or(Some(bytes), |same| same.rest());
+            let start = into.len();
+            self.encode(into);
+            return match ExactDouble::decode(&into[start..]).filter(|same| same.wide.is_none()) {
+                Some(same) => {
+                    into.truncate(start);
+                    same.append_rest(into)
+                }
+                None => true,
+            };
         }
         let remainder = || match (self.special(), self.small(), to_fixed(self.round())) {
             (None, Some((fixed, _)), Some(rounded)) => Some(fixed - rounded),
             _ => None,
         };
         match remainder() {
-            Some(0) => return None,
+            Some(0) => return false,
             Some(remainder) => {
-                bytes.push(REMAINDER);
-                encode_small(remainder, -FRACTION, &mut bytes);
+                into.push(REMAINDER);
+                encode_small(remainder, -FRACTION, into);
             }
-            None => self.encode(&mut bytes),
+            None => self.encode(into),
         }
-        Some(bytes)
+        true
     }
 
     /// Adds [`ExactDouble::rest`] to the rounded sum; `None` if it is not the rest of this one.

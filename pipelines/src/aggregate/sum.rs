@@ -133,8 +133,8 @@ impl Aggregate for DoubleSum {
         Ok(columns::double_column(name, cells.iter().map(ExactDouble::round).collect(), validity))
     }
 
-    fn rest(&self, cell: &ExactDouble) -> Option<Vec<u8>> {
-        cell.rest()
+    fn rest(&self, cell: &ExactDouble, into: &mut Vec<u8>) -> bool {
+        cell.append_rest(into)
     }
 
     fn restore(&self, finished: &TypedColumn, cells: &mut [ExactDouble]) -> Result<(), PipelineError> {

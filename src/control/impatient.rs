@@ -3,39 +3,64 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 /// Fails with [`io::ErrorKind::TimedOut`] where nothing moves for some time. However slow a peer is, as long as something moves it is
 /// waited for.
-#[derive(Debug)]
 pub(super) struct Impatient<S> {
     stream: S,
-    stalled_max: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// Since when nothing has moved, and when to look again.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+/// How long a peer is waited for.
+#[derive(Clone)]
+pub(super) struct Patience {
+    /// In any case no longer than this.
+    pub most: Duration,
+    /// No longer than this when somebody else waits for what the peer holds.
+    pub least: Duration,
+    /// Whether somebody does.
+    pub is_waited_for: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Patience {
+    /// So long, whoever waits.
+    pub(super) fn of(most: Duration) -> Patience {
+        Patience { most, least: most, is_waited_for: Arc::new(|| false) }
+    }
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S, stalled_max: Duration) -> Impatient<S> {
-        Impatient { stream, stalled_max, waiting: None }
+    pub(super) fn new(stream: S, patience: Patience) -> Impatient<S> {
+        Impatient { stream, patience, stalled: None }
     }
 
     fn watched<T>(&mut self, context: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if moved.is_ready() {
-            self.waiting = None;
+            self.stalled = None;
             return moved;
         }
-        let stalled_max = self.stalled_max;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(stalled_max)));
-        ready!(waiting.as_mut().poll(context));
-        self.waiting = None;
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other process has stalled")))
+        let Patience { most, least, is_waited_for } = &self.patience;
+        let step = *most.min(least);
+        let (since, look) = self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(step))));
+        loop {
+            ready!(look.as_mut().poll(context));
+            if since.elapsed() >= *most || is_waited_for() {
+                self.stalled = None;
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other process has stalled")));
+            }
+            look.as_mut().reset(Instant::now() + step);
+        }
     }
 }
 
@@ -69,16 +94,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
 
+    fn pair(most: u64, least: u64, waited_for: bool) -> (Impatient<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(4);
+        let [most, least] = [most, least].map(Duration::from_millis);
+        (Impatient::new(ours, Patience { most, least, is_waited_for: Arc::new(move || waited_for) }), theirs)
+    }
+
     #[tokio::test]
     async fn a_stalled_peer_is_left_and_a_slow_one_is_not() {
-        let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut ours = Impatient::new(ours, Duration::from_millis(50));
+        let (mut ours, mut theirs) = pair(50, 20, false);
+        let began = Instant::now();
         let stalled = ours.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= Duration::from_millis(50), "nobody waits for it");
         assert_eq!(ours.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         // It takes a few bytes now and then.
         let taking = tokio::spawn(async move {
@@ -87,5 +119,11 @@ mod tests {
         });
         ours.write_all(&[0; 60]).await.unwrap();
         taking.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_others_wait_for_is_left_sooner() {
+        let (mut ours, _theirs) = pair(600_000, 20, true);
+        assert_eq!(ours.write_all(&[0; 64]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    impatient::Impatient,
+    impatient::{Impatient, Patience},
     protocol::{ControlError, Frame, REQUEST_BODY_BYTES_MAX, Reply, Request, read_header, read_rest, write_frame},
     socket::ControlSocket,
 };
@@ -29,6 +29,8 @@ const SMALL_BYTES: usize = 64 << 10;
 /// How long a peer may neither send the rest of a request nor take anything of a reply; then its connection ends, so that it does
 /// not keep what others wait for.
 const STALLED_MAX: Duration = Duration::from_secs(30);
+/// The same where others wait for what its reply holds ([`Holder::is_waited_for`]).
+const STALLED_MIN: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for replies under way.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,11 @@ pub trait Holder: Send + Sync + 'static {
     /// Starts a request and gives its reply later. Called in the order of a connection's requests; replies go out in that
     /// order, too.
     fn handle(self: Arc<Self>, request: Request, body: Bytes) -> BoxFuture<'static, Result<(Reply, Bytes), Error>>;
+
+    /// Whether requests wait for what replies hold until they have been taken.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
 }
 
 /// A running server. Dropping it stops it at once; [`Server::shutdown`] lets requests under way finish.
@@ -116,8 +123,10 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
     bytes: Arc<Semaphore>,
 ) -> Result<(), ControlError> {
-    let (mut reader, writer) = stream.into_split();
-    let mut writer = Impatient::new(writer, STALLED_MAX);
+    let (mut reader, mut writer) = stream.into_split();
+    let waited_for = Arc::clone(&holder);
+    let is_waited_for = Arc::new(move || waited_for.is_waited_for());
+    let hurried = Patience { most: STALLED_MAX, least: STALLED_MIN, is_waited_for };
     let (queue, mut replies) = mpsc::channel::<BoxFuture<'static, Result<(Reply, Bytes), Error>>>(PIPELINED_MAX);
     let read = async move {
         loop {
@@ -143,7 +152,9 @@ async fn serve(
                 Ok(reply) => reply,
                 Err(error) => (Reply::Failed { kind: error.kind(), message: error.to_string() }, Bytes::new()),
             };
-            write_frame(&mut writer, &reply, &body).await?;
+            // Only a body holds what others may wait for.
+            let patience = if body.is_empty() { Patience::of(STALLED_MAX) } else { hurried.clone() };
+            write_frame(&mut Impatient::new(&mut writer, patience), &reply, &body).await?;
         }
         Ok(())
     };
@@ -162,7 +173,7 @@ async fn read_request(
     let counted = if wanted <= SMALL_BYTES { 0 } else { wanted.div_ceil(BYTES_PER_PERMIT) };
     let permits = u32::try_from(counted).unwrap_or(u32::MAX);
     let permit = Arc::clone(bytes).acquire_many_owned(permits).await.map_err(|_| ControlError::Closed)?;
-    let mut patient = Impatient::new(reader, STALLED_MAX);
+    let mut patient = Impatient::new(reader, Patience::of(STALLED_MAX));
     let Frame { head, body } = read_rest::<Request>(&mut patient, header).await?;
     let body = if body.is_empty() { body } else { Bytes::from_owner(Received { body, _permit: permit }) };
     Ok(Some(Frame { head, body }))

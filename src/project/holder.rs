@@ -104,6 +104,10 @@ impl LogHolder {
 }
 
 impl Holder for LogHolder {
+    fn is_waited_for(&self) -> bool {
+        self.live.get().is_some_and(|live| live.questions.are_waited_for())
+    }
+
     fn handle(self: Arc<Self>, request: Request, body: Bytes) -> BoxFuture<'static, Result<(Reply, Bytes), Error>> {
         let live = self.live.get().cloned();
         let without_body = |reply: Reply| (reply, Bytes::new());

@@ -1,6 +1,12 @@
 //! The speed layer of this process, and what it answers to others.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -24,8 +30,51 @@ pub(super) struct Live {
     pub serving: Arc<Serving>,
     /// Another process has published a manifest.
     pub look_for_manifest: Notify,
-    /// One permit for each question that is answered at the same time, until its answer has been sent.
-    pub questions: Arc<Semaphore>,
+    pub questions: Questions,
+}
+
+/// Who is answered at the same time.
+#[derive(Debug)]
+pub(super) struct Questions {
+    /// One permit for each question, until its answer has been sent.
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Questions {
+    pub fn new(concurrent: usize) -> Questions {
+        Questions { permits: Arc::new(Semaphore::new(concurrent)), waiting: AtomicUsize::new(0) }
+    }
+
+    /// A permit; `None` if there is none within this time.
+    async fn permit(&self, time_max: Duration) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        tokio::time::timeout(time_max, Arc::clone(&self.permits).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Whether a question waits for a permit.
+    pub fn are_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One who waits. Given up, it waits no more.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(waiting: &AtomicUsize) -> Waiting<'_> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An answer's bytes, which hold the question's permit.
@@ -69,8 +118,7 @@ impl Live {
     pub async fn answer(self: Arc<Self>, asked: Asked) -> Result<(Reply, Bytes), Error> {
         let configured = &self.project.config().query;
         let limits = asked.limits().at_most(configured);
-        let waited = tokio::time::timeout(limits.time_max, Arc::clone(&self.questions).acquire_owned()).await;
-        let Ok(Ok(permit)) = waited else {
+        let Some(permit) = self.questions.permit(limits.time_max).await else {
             let (concurrent, wait) = (configured.concurrent, Span(limits.time_max));
             return Err(Error::Unavailable(format!(
                 "{concurrent} queries are being answered (query.concurrent), and none of them ended within {wait}"

@@ -297,11 +297,12 @@ impl Project {
             Err(Error::Log(LogError::Locked { .. })) => {}
             Err(error) => return Err(error),
         }
-        for attempt in 1.. {
+        let mut patience = writer::Patience::new();
+        loop {
             match FileLog::open_reader(self.log_directory()) {
                 Ok(log) if is_complete(&log)? => return Ok(log),
                 Ok(_) | Err(LogError::NotALog { .. } | LogError::StaleHead { .. })
-                    if attempt < writer::ATTEMPTS_MAX => {}
+                    if patience.lasts(self.lock_holder()?.as_ref()) => {}
                 Ok(_) => break,
                 Err(error) => return Err(error.into()),
             }

@@ -121,6 +121,28 @@ async fn strangers_on_the_socket_are_told_off_and_do_no_harm() {
     writer.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_the_log_for_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let project = project(directory.path());
+    // As a process that creates thousands of partitions.
+    let held = project.open_log_writer(None).unwrap();
+    let long = super::writer::ATTEMPT_WAIT * super::writer::ATTEMPTS_MAX + std::time::Duration::from_millis(300);
+    let (some, lasting) = (project.clone(), project.clone());
+    let some = tokio::spawn(async move { some.writer().await });
+    tokio::time::sleep(long).await;
+    held.close().unwrap();
+    drop(held);
+    let writer = some.await.unwrap().unwrap();
+    writer.close().await.unwrap();
+    let held = project.open_log_writer(None).unwrap();
+    let lasting = tokio::spawn(async move { lasting.lasting_writer().await });
+    tokio::time::sleep(long).await;
+    held.close().unwrap();
+    drop(held);
+    lasting.await.unwrap().unwrap().close().await.unwrap();
+}
+
 /// Some lines, then an error.
 struct Breaks(io::Cursor<Vec<u8>>);
 

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::{
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, oneshot},
     task::JoinHandle,
 };
 use watershed_batch::{Report, Schedule};
@@ -13,7 +13,15 @@ use watershed_log::{EventLog, Position};
 use watershed_serving::{SpeedSide, built_by};
 use watershed_speed::SpeedLayer;
 
-use super::{Project, batch::BatchOptions, blocking, due::Due, holder::LogHolder, live::Live, writer::Writer};
+use super::{
+    Project,
+    batch::BatchOptions,
+    blocking,
+    due::Due,
+    holder::LogHolder,
+    live::{Live, Questions},
+    writer::Writer,
+};
 use crate::error::{Error, Kind};
 
 /// What [`Project::up`] has done.
@@ -62,7 +70,7 @@ impl Project {
             let (catalog, options) = (Arc::clone(project.catalog()), project.speed_options());
             let speed = Arc::new(SpeedLayer::new(catalog, project.registry(), Arc::clone(&log), options, &built)?);
             let serving = Arc::new(project.serving(&log, Arc::clone(&speed) as Arc<dyn SpeedSide>)?);
-            let questions = Arc::new(Semaphore::new(project.config().query.concurrent));
+            let questions = Questions::new(project.config().query.concurrent);
             Ok(Live { project, log, speed, serving, look_for_manifest: Notify::new(), questions })
         })
         .await

@@ -1,6 +1,9 @@
 //! Appending, from any process: with the lock, or through the process that holds it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -19,6 +22,29 @@ use crate::{
 /// How often, and how far apart, the lock and its holder are tried: a holder may be just starting or just ending.
 pub(super) const ATTEMPTS_MAX: u32 = 100;
 pub(super) const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
+/// How long a process is waited for that holds the lock for a moment: one that creates tables, with thousands of partitions perhaps.
+const MOMENT_MAX: Duration = Duration::from_secs(60);
+
+/// With others that are in the way.
+pub(super) struct Patience {
+    attempts: u32,
+    began: Instant,
+}
+
+impl Patience {
+    pub(super) fn new() -> Patience {
+        Patience { attempts: 0, began: Instant::now() }
+    }
+
+    /// Whether to try again, now that this one holds the lock.
+    pub(super) fn lasts(&mut self, holder: Option<&LockHolder>) -> bool {
+        if let Some(LockHolder { socket: None, .. }) = holder {
+            return self.began.elapsed() < MOMENT_MAX;
+        }
+        self.attempts += 1;
+        self.attempts < ATTEMPTS_MAX
+    }
+}
 
 /// Bytes of payloads that one request carries, if not one payload alone is larger.
 const PIECE_BYTES: usize = 8 << 20;
@@ -51,20 +77,24 @@ impl std::fmt::Debug for Route {
 impl Project {
     /// A way into the log: its lock if it is free, else the process that holds it.
     pub async fn writer(&self) -> Result<Writer, Error> {
-        let mut pid = None;
-        for _ in 0..ATTEMPTS_MAX {
-            match self.lock_holder()? {
-                Some(LockHolder { socket: Some(socket), pid: holder }) => {
-                    if let Ok(client) = Client::connect(&socket).await {
+        let (mut pid, mut patience) = (None, Patience::new());
+        loop {
+            let holder = self.lock_holder()?;
+            match &holder {
+                Some(LockHolder { socket: Some(socket), .. }) => {
+                    if let Ok(client) = Client::connect(socket).await {
                         return Ok(Writer { route: Route::Remote(Mutex::new(client)) });
                     }
-                    pid = Some(holder);
                 }
-                Some(LockHolder { socket: None, pid: holder }) => pid = Some(holder),
+                Some(LockHolder { socket: None, .. }) => {}
                 None => match self.local_writer().await {
                     Err(Error::Log(LogError::Locked { .. })) => {}
                     other => return other,
                 },
+            }
+            pid = holder.as_ref().map(|holder| holder.pid).or(pid);
+            if !patience.lasts(holder.as_ref()) {
+                break;
             }
             tokio::time::sleep(ATTEMPT_WAIT).await;
         }
@@ -89,17 +119,18 @@ impl Project {
     /// Takes the log's lock as soon as those who hold it for a moment let go: an append, a reader that creates a new table. A
     /// process that runs the speed layer holds it for long.
     pub(super) async fn lasting_writer(&self) -> Result<Writer, Error> {
-        for _ in 1..ATTEMPTS_MAX {
+        let mut patience = Patience::new();
+        loop {
             match self.local_writer().await {
                 Err(Error::Log(LogError::Locked { .. })) => {}
                 other => return other,
             }
-            if let Some((Reply::Live { .. }, _)) = self.ask_holder(&Request::Status).await? {
-                break;
+            let is_live = matches!(self.ask_holder(&Request::Status).await?, Some((Reply::Live { .. }, _)));
+            if is_live || !patience.lasts(self.lock_holder()?.as_ref()) {
+                return self.local_writer().await;
             }
             tokio::time::sleep(ATTEMPT_WAIT).await;
         }
-        self.local_writer().await
     }
 
     /// Who writes to the log at this moment.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polars::prelude::DataFrame;
 use watershed_batch::{Asked, BatchError, Manifest};
 use watershed_pipelines::{
+    core::Window,
     decode::ColumnSet,
     error::PipelineError,
     key::KeyFilter,
@@ -147,7 +148,10 @@ fn wanted_rows<'a>(
     columns: &ColumnSet,
     budget: &Budget<'_>,
 ) -> Result<DataFrame> {
-    let of_partials = kernel.partials_filter(filter);
+    let (selection, all) = (kernel.selection(&kernel.partials_filter(filter)), KeyFilter::all());
+    // Only hopping windows have other keys than their panes: else what is selected is what is wanted.
+    let is_hopping = kernel.core().window.as_ref().is_some_and(Window::is_hopping);
+    let filter = if is_hopping { filter } else { &all };
     let mut taken = budget.take(0)?;
     let mut count = |partials: &Partials| -> Result<()> {
         budget.check()?;
@@ -155,10 +159,10 @@ fn wanted_rows<'a>(
     };
     let mut selected = Vec::new();
     for partials in parts {
-        let partials = kernel.select(partials, &of_partials);
-        count(&partials)?;
-        if !partials.is_empty() {
-            selected.push(partials);
+        budget.check()?;
+        if let Some(rows) = selection.rows(partials) {
+            count(&rows)?;
+            selected.push(rows);
         }
     }
     Ok(match selected.as_slice() {

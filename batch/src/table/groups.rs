@@ -4,7 +4,7 @@ use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     },
     file::{metadata::RowGroupMetaData, reader::ChunkReader},
 };
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use watershed_pipelines::partial::StoredColumns;
 
 use super::{
-    prune,
+    pages, prune,
     read::{WHOLE_BYTES, check_format, fetch, guarded, of_length, reading, tail},
     verified::VerifiedParts,
 };
@@ -110,9 +110,8 @@ fn map_read<T: Send, R: ChunkReader + 'static>(
         let parts = read(&prune::ranges(metadata, &[number], Some(&columns), None))?;
         let mut reader = guarded(file, || {
             let mask = ProjectionMask::leaves(metadata.parquet_schema(), columns);
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, metadata.clone());
-            let builder = builder.with_row_groups(vec![number]).with_projection(mask).with_batch_size(ROWS_AT_ONCE);
-            builder.build().map_err(|error| reading(file, error))
+            let reader = pages::reader(parts, metadata, vec![number], mask, None, ROWS_AT_ONCE);
+            reader.map_err(|error| reading(file, error))
         })?;
         let mut made = Vec::new();
         let mut next =

@@ -7,6 +7,7 @@
 //! pages it needs, and every byte it uses has been verified.
 
 pub(crate) mod groups;
+mod pages;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod tails;

@@ -10,9 +10,7 @@ use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{
-            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelectionPolicy,
-        },
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection},
     },
     bloom_filter::Sbbf,
     errors::ParquetError,
@@ -22,7 +20,7 @@ use polars::prelude::DataFrame;
 use watershed_pipelines::partial::StoredColumns;
 
 use super::{
-    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS, groups,
+    BLOCK_BYTES, BLOCKS_KEY, FORMAT, FORMAT_KEY, PAGE_ROWS, groups, pages,
     prune::{self, Wanted},
     tails::Tail,
     verified::VerifiedParts,
@@ -94,17 +92,19 @@ pub(crate) fn batches(
     columns: Option<&[&str]>,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let (empty, mut reader) = guarded(file, || {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| reading(file, error))?;
-        check_format(file, builder.metadata())?;
+        let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
+        let metadata = metadata.map_err(|error| reading(file, error))?;
+        check_format(file, metadata.metadata())?;
         let mask = match columns {
-            Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
+            Some(columns) => ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied()),
             None => ProjectionMask::all(),
         };
         // A table without rows still has columns.
-        let schema = Arc::clone(builder.schema());
+        let schema = Arc::clone(metadata.schema());
         let empty = (file.rows == 0 && columns.is_none()).then(|| Ok(RecordBatch::new_empty(schema)));
-        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
-        Ok((empty, builder.build().map_err(|error| reading(file, error))?))
+        let groups = (0..metadata.metadata().num_row_groups()).collect();
+        let reader = pages::reader(bytes, &metadata, groups, mask, None, BATCH_ROWS);
+        Ok((empty, reader.map_err(|error| reading(file, error))?))
     })?;
     let (file, mut ended) = (file.clone(), false);
     let batches = std::iter::from_fn(move || {
@@ -178,22 +178,17 @@ fn read_pages(
     if groups.len() != 1 {
         selection = prune::rows(metadata, &groups, wanted).map_err(damaged)?;
     }
+    // Rows that are not selected are skipped by their pages, which have not been read; else all pages are.
+    let selection = selection.filter(pages::skips);
     let columns = columns.map(|columns| groups::partials(metadata, &groups, columns));
     let ranges = prune::ranges(metadata, &groups, columns.as_deref(), selection.as_ref());
     let parts = VerifiedParts::read(store, file, &tail, &ranges)?;
     guarded(file, || {
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(parts, metadata.clone())
-            .with_row_groups(groups)
-            .with_batch_size(BATCH_ROWS);
-        if let Some(columns) = columns {
-            let mask = ProjectionMask::leaves(metadata.parquet_schema(), columns);
-            builder = builder.with_projection(mask);
-        }
-        if let Some(selection) = selection {
-            // Rows that are not selected are skipped by their pages: those have not been read.
-            builder = builder.with_row_selection(selection).with_row_selection_policy(RowSelectionPolicy::Selectors);
-        }
-        let reader = builder.build().map_err(damaged)?;
+        let mask = match columns {
+            Some(columns) => ProjectionMask::leaves(metadata.parquet_schema(), columns),
+            None => ProjectionMask::all(),
+        };
+        let reader = pages::reader(parts, metadata, groups, mask, selection, BATCH_ROWS).map_err(damaged)?;
         let mut batches: Vec<RecordBatch> = reader
             .collect::<std::result::Result<_, _>>()
             .map_err(|e| BatchError::damaged(&file.path, e.to_string()))?;

@@ -70,6 +70,17 @@ impl CellBound {
 #[derive(Clone, Debug)]
 pub(crate) struct ByteFilter {
     columns: Vec<(DataType, CellBound)>,
+    /// Ascending and disjoint: outside no key is inside.
+    stretches: Vec<Stretch>,
+}
+
+/// From a key on, up to another (exclusive).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Stretch {
+    /// `None`: there is no key so great.
+    first: Option<Vec<u8>>,
+    /// `None`: up to the last one.
+    end: Option<Vec<u8>>,
 }
 
 impl ByteFilter {
@@ -84,7 +95,8 @@ impl ByteFilter {
         while matches!(columns.last(), Some((_, CellBound::Any))) {
             columns.pop();
         }
-        ByteFilter { columns }
+        let stretches = stretches(&columns);
+        ByteFilter { columns, stretches }
     }
 
     /// Whether the key (or a longer one that begins with it) is inside.
@@ -98,54 +110,54 @@ impl ByteFilter {
     }
 
     /// The indices of the keys inside, ascending; `keys` must be sorted.
-    pub(crate) fn rows(&self, keys: &EncodedKeys) -> Vec<usize> {
+    pub(crate) fn rows(&self, keys: &EncodedKeys) -> Vec<u32> {
         let mut rows = Vec::new();
-        for stretch in self.stretches(keys) {
-            rows.extend(stretch.filter(|row| self.contains(keys.get(*row))));
+        for stretch in &self.stretches {
+            let inside = stretch.within(keys).filter(|row| self.contains(keys.get(*row)));
+            rows.extend(inside.map(|row| row as u32));
         }
         rows
     }
-
-    /// Disjoint, ascending stretches outside which no key is inside, found by binary search on the leading columns.
-    fn stretches(&self, keys: &EncodedKeys) -> Vec<Range<usize>> {
-        let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
-        for (_, bound) in &self.columns {
-            match bound {
-                CellBound::In(cells) if prefixes.len().saturating_mul(cells.len()) <= PREFIXES_MAX => {
-                    prefixes = prefixes
-                        .iter()
-                        .flat_map(|prefix| cells.iter().map(move |cell| [prefix.as_slice(), cell].concat()))
-                        .collect();
-                }
-                CellBound::Range { lower, upper } => {
-                    return prefixes
-                        .iter()
-                        .map(|prefix| range(keys, prefix, lower.as_ref(), upper.as_ref()))
-                        .filter(|r| !r.is_empty())
-                        .collect();
-                }
-                _ => break,
-            }
-        }
-        prefixes.iter().map(|prefix| range(keys, prefix, None, None)).filter(|r| !r.is_empty()).collect()
-    }
 }
 
-fn range(
-    keys: &EncodedKeys,
-    prefix: &[u8],
-    lower: Option<&(Vec<u8>, bool)>,
-    upper: Option<&(Vec<u8>, bool)>,
-) -> Range<usize> {
-    let bound = |cell: &[u8], after: bool| {
-        let bound = [prefix, cell].concat();
-        if after { after_prefix(bound) } else { Some(bound) }
-    };
-    let first = lower.map_or_else(|| bound(&[], false), |(cell, inclusive)| bound(cell, !inclusive));
-    let start = first.map_or(keys.len(), |bound| keys.lower_bound(&bound));
-    let end = upper.map_or_else(|| bound(&[], true), |(cell, inclusive)| bound(cell, *inclusive));
-    // A lookup's stretch is short: its end lies near its beginning.
-    start..end.map_or(keys.len(), |bound| keys.gallop(start, &bound))
+/// The stretches of keys that the leading columns' bounds leave.
+fn stretches(columns: &[(DataType, CellBound)]) -> Vec<Stretch> {
+    let mut prefixes: Vec<Vec<u8>> = vec![Vec::new()];
+    for (_, bound) in columns {
+        match bound {
+            CellBound::In(cells) if prefixes.len().saturating_mul(cells.len()) <= PREFIXES_MAX => {
+                prefixes = prefixes
+                    .iter()
+                    .flat_map(|prefix| cells.iter().map(move |cell| [prefix.as_slice(), cell].concat()))
+                    .collect();
+            }
+            CellBound::Range { lower, upper } => {
+                return prefixes.iter().map(|prefix| Stretch::new(prefix, lower.as_ref(), upper.as_ref())).collect();
+            }
+            _ => break,
+        }
+    }
+    prefixes.iter().map(|prefix| Stretch::new(prefix, None, None)).collect()
+}
+
+impl Stretch {
+    fn new(prefix: &[u8], lower: Option<&(Vec<u8>, bool)>, upper: Option<&(Vec<u8>, bool)>) -> Stretch {
+        let bound = |cell: &[u8], after: bool| {
+            let bound = [prefix, cell].concat();
+            if after { after_prefix(bound) } else { Some(bound) }
+        };
+        Stretch {
+            first: lower.map_or_else(|| bound(&[], false), |(cell, inclusive)| bound(cell, !inclusive)),
+            end: upper.map_or_else(|| bound(&[], true), |(cell, inclusive)| bound(cell, *inclusive)),
+        }
+    }
+
+    /// Which of the keys it has, found by binary search.
+    fn within(&self, keys: &EncodedKeys) -> Range<usize> {
+        let start = self.first.as_ref().map_or(keys.len(), |bound| keys.lower_bound(bound));
+        // A lookup's stretch is short: its end lies near its beginning.
+        start..self.end.as_ref().map_or(keys.len(), |bound| keys.gallop(start, bound))
+    }
 }
 
 /// The least key above all keys that begin with `prefix`, if there can be one.

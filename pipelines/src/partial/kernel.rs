@@ -164,21 +164,39 @@ impl CoreKernel {
         if filter.is_all() {
             return partials.clone();
         }
-        let filter = ByteFilter::new(filter, &self.inner.plan.key_types());
-        let select = |table: &Table| {
-            let rows: Vec<u32> = filter.rows(&table.keys).into_iter().map(|row| row as u32).collect();
-            table.take(&rows)
-        };
-        Partials {
-            counts: partials.counts,
-            rejected: partials.rejected.clone(),
-            tables: partials.tables.iter().map(select).collect(),
-        }
+        let rows = self.selection(filter).rows(partials).unwrap_or_else(|| self.empty());
+        Partials { counts: partials.counts, rejected: partials.rejected.clone(), ..rows }
+    }
+
+    /// A filter (of partials' keys: [`CoreKernel::partials_filter`]) made ready, for several partials.
+    pub fn selection(&self, filter: &KeyFilter) -> Selection {
+        Selection { filter: ByteFilter::new(filter, &self.inner.plan.key_types()) }
     }
 
     /// The accumulators of a table.
     pub(super) fn prototypes(&self, table: usize) -> &[Box<dyn crate::aggregate::Accumulator>] {
         if table == 0 { &self.inner.plan.prototypes } else { &[] }
+    }
+}
+
+/// The keys inside a filter.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    filter: ByteFilter,
+}
+
+impl Selection {
+    /// The rows inside, without counts and rejected records; `None` if there are none.
+    pub fn rows(&self, partials: &Partials) -> Option<Partials> {
+        let (groups, others) = partials.tables.split_first()?;
+        let rows = self.filter.rows(&groups.keys);
+        if rows.is_empty() {
+            // Other tables have rows of these groups.
+            return None;
+        }
+        let others = others.iter().map(|table| table.take(&self.filter.rows(&table.keys)));
+        let tables = [groups.take(&rows)].into_iter().chain(others).collect();
+        Some(Partials { counts: ViewCounts::default(), rejected: Vec::new(), tables })
     }
 }
 

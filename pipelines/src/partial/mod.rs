@@ -25,7 +25,7 @@ use crate::{error::Failure, source::ViewCounts};
 pub(crate) use self::reduction::ReductionPart;
 pub use self::{
     differences::{RowDifference, RowDifferences},
-    kernel::{CoreKernel, PartialsBuilder},
+    kernel::{CoreKernel, PartialsBuilder, Selection},
     partitions::{PartitionFilter, PartitionRows},
     reduction::{Reduced, Reduction, RowFailure},
     storage::TableLayout,

@@ -151,7 +151,9 @@ impl World {
         self.settle(rng);
         self.run_batch(rng, false);
         let keep = Retention { manifests: 1, minutes: 0 };
-        match acts::collect(&self.observer, keep, self.machine.clock.now_micros() + 7_200_000_000) {
+        // Later than any manifest, however far the clock has been set back since.
+        let later_micros = self.machine.clock.now_micros() + 30 * 86_400_000_000;
+        match acts::collect(&self.observer, keep, later_micros) {
             Done::Collected(Ok(_)) => {}
             other => panic!("{other:?}"),
         }

@@ -446,13 +446,13 @@ struct Window<'a> {
     file_bytes: u64,
     buffer: Vec<u8>,
     at: u64,
-    /// Of the last batch whose body was passed over.
-    passed_bytes: u64,
+    /// Of the last batch, 0 if its body was read; none has been met at first.
+    passed_bytes: Option<u64>,
 }
 
 impl<'a> Window<'a> {
     fn new(segment: &'a Segment) -> Result<Self> {
-        Ok(Self { segment, file_bytes: segment.file_bytes()?, buffer: Vec::new(), at: 0, passed_bytes: 0 })
+        Ok(Self { segment, file_bytes: segment.file_bytes()?, buffer: Vec::new(), at: 0, passed_bytes: None })
     }
 
     /// The bytes from `at` on, at least `least` of them if the file has as many.
@@ -481,16 +481,20 @@ impl<'a> Window<'a> {
         needs_body: impl Fn(&BatchHeader) -> bool,
     ) -> Result<Result<(BatchHeader, &[u8]), &'static str>> {
         let (salt, left) = (self.segment.salt, self.file_bytes - at);
-        // After a large body that was passed over, the next one likely will be, too.
-        let window = if self.passed_bytes > PASSED_BYTES_LARGE { BATCH_HEADER_BYTES as u64 } else { WINDOW_BYTES };
+        // After a large body that was passed over, the next one likely will be, too; the first one may be large.
+        let window = match self.passed_bytes {
+            None => PASSED_BYTES_LARGE,
+            Some(PASSED_BYTES_LARGE..) => BATCH_HEADER_BYTES as u64,
+            Some(_) => WINDOW_BYTES,
+        };
         let header = match BatchHeader::decode(self.load(at, BATCH_HEADER_BYTES as u64, window)?, salt) {
             Ok(header) if u64::from(header.bytes) > left => return Ok(Err("the batch is cut off")),
             Ok(header) => header,
             Err(reason) => return Ok(Err(reason)),
         };
-        self.passed_bytes = 0;
+        self.passed_bytes = Some(0);
         if !needs_body(&header) {
-            self.passed_bytes = u64::from(header.bytes);
+            self.passed_bytes = Some(u64::from(header.bytes));
             return Ok(Ok((header, &[])));
         }
         let bytes = self.get(at, u64::from(header.bytes))?;

@@ -60,10 +60,37 @@ pub(super) struct Scanned {
     pub spilled_runs: u64,
 }
 
-/// Items for one thread, of which others take the next when they have none left.
+/// The items, each handed out once, those of a partition in their order.
+///
+/// A partition's items belong to one thread; who has none left takes some of another's. Keys mostly go with the partition
+/// (`partition_by`), so that a thread's groups are its own, and merging what the threads have means putting long stretches side by side.
+struct Queues<'a> {
+    of_threads: Vec<Queue<'a>>,
+}
+
 struct Queue<'a> {
     items: Vec<&'a Item>,
     next: AtomicUsize,
+}
+
+impl<'a> Queues<'a> {
+    fn new(items: &'a [Item], threads: usize) -> Queues<'a> {
+        let empty = || Queue { items: Vec::new(), next: AtomicUsize::new(0) };
+        let mut of_threads: Vec<Queue<'_>> = (0..threads).map(|_| empty()).collect();
+        let mut of_partition = BTreeMap::new();
+        for item in items {
+            let next = of_partition.len() % threads;
+            let thread = *of_partition.entry((item.source, item.partition)).or_insert(next);
+            of_threads[thread].items.push(item);
+        }
+        Queues { of_threads }
+    }
+
+    /// The next item for a thread: of its own, then of the thread with most left.
+    fn next(&self, thread: usize) -> Option<&'a Item> {
+        let fullest = || self.of_threads.iter().max_by_key(|queue| queue.left()).filter(|queue| queue.left() > 0);
+        self.of_threads.get(thread)?.next().or_else(|| std::iter::from_fn(fullest).find_map(Queue::next))
+    }
 }
 
 impl<'a> Queue<'a> {
@@ -76,20 +103,6 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// The items by thread: those of a partition to the same one. Keys mostly go with the partition (`partition_by`), so that a thread's
-/// groups are its own, and merging what the threads have means putting long stretches side by side.
-fn queues(items: &[Item], threads: usize) -> Vec<Queue<'_>> {
-    let mut queues: Vec<Queue<'_>> =
-        (0..threads).map(|_| Queue { items: Vec::new(), next: AtomicUsize::new(0) }).collect();
-    let mut of_partition = BTreeMap::new();
-    for item in items {
-        let next = of_partition.len() % threads;
-        let thread = *of_partition.entry((item.source, item.partition)).or_insert(next);
-        queues[thread].items.push(item);
-    }
-    queues
-}
-
 /// What the threads share.
 pub(super) struct Scan<'a> {
     run: &'a BatchRun<'a>,
@@ -99,7 +112,7 @@ pub(super) struct Scan<'a> {
     /// The columns that are built, by source.
     needed: Vec<ColumnSet>,
     archives: BTreeMap<(usize, u32), ArchiveWriter>,
-    queues: Vec<Queue<'a>>,
+    queues: Queues<'a>,
     failed: AtomicBool,
     /// Memory of all builders, about.
     memory_bytes: AtomicUsize,
@@ -111,7 +124,13 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(run: &'a BatchRun<'a>, plan: &'a Plan, scratch: &'a Scratch, attempt: &str) -> Scan<'a> {
+    pub(super) fn new(
+        run: &'a BatchRun<'a>,
+        plan: &'a Plan,
+        scratch: &'a Scratch,
+        attempt: &str,
+        threads: usize,
+    ) -> Scan<'a> {
         let mut expected: BTreeMap<(usize, u32), u64> = BTreeMap::new();
         for item in plan.items.iter().filter(|item| item.archived.is_some()) {
             *expected.entry((item.source, item.partition)).or_default() += item.to - item.from;
@@ -128,7 +147,7 @@ impl<'a> Scan<'a> {
             decoders: plan.sources.iter().map(|source| Decoder::new(&source.source)).collect(),
             needed: (0..plan.sources.len()).map(|source| needed(plan, source)).collect(),
             archives: expected.into_iter().map(archive).collect(),
-            queues: Vec::new(),
+            queues: Queues::new(&plan.items, threads),
             failed: AtomicBool::new(false),
             memory_bytes: AtomicUsize::new(0),
             built: plan.jobs.iter().map(|_| Mutex::default()).collect(),
@@ -140,8 +159,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads all items on the threads of the pool.
-    pub(super) fn run(mut self, pool: &rayon::ThreadPool) -> Result<Scanned> {
-        self.queues = queues(&self.plan.items, pool.current_num_threads());
+    pub(super) fn run(self, pool: &rayon::ThreadPool) -> Result<Scanned> {
         let planned = self.plan.items.iter().map(|item| item.to - item.from).sum();
         self.run.options.progress.records_planned(planned);
         let outcomes = pool.broadcast(|thread| {
@@ -171,12 +189,6 @@ impl<'a> Scan<'a> {
             bytes: self.bytes.into_inner(),
             spilled_runs: self.spilled_runs.into_inner(),
         })
-    }
-
-    /// The next item for a thread: of its own queue, then of the one with most left.
-    fn next_item(&self, thread: usize) -> Option<&'a Item> {
-        let fullest = || self.queues.iter().max_by_key(|queue| queue.left()).filter(|queue| queue.left() > 0);
-        self.queues.get(thread)?.next().or_else(|| std::iter::from_fn(fullest).find_map(Queue::next))
     }
 
     fn is_stopped(&self) -> bool {
@@ -217,7 +229,7 @@ impl<'a> Worker<'a> {
             if self.scan.is_stopped() {
                 return Err(BatchError::Stopped);
             }
-            let Some(item) = self.scan.next_item(thread) else { break };
+            let Some(item) = self.scan.queues.next(thread) else { break };
             self.read(item)?;
             self.account();
             if self.scan.memory_bytes.load(Ordering::Relaxed) > self.scan.run.options.memory_bytes_max {
@@ -356,4 +368,44 @@ fn needed(plan: &Plan, source: usize) -> ColumnSet {
         needed.union(&job.kernel.columns_needed());
     }
     needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(partition: u32, from: u64) -> Item {
+        let origin = Origin::Log;
+        Item { source: 0, partition, from, to: from + 1, origin, jobs: [].into(), counted: true, archived: None }
+    }
+
+    #[test]
+    fn each_item_is_handed_out_once_and_those_of_a_partition_in_order() {
+        for (partitions, threads) in [(1, 3), (3, 2), (4, 4), (9, 5)] {
+            // The last partition is by far the longest.
+            let length = |partition: u32| if partition + 1 == partitions { 200 } else { 5 };
+            let mut items: Vec<Item> =
+                (0..partitions).flat_map(|p| (0..length(p)).map(move |from| item(p, from))).collect();
+            items.sort_by_key(|item| (item.from, item.partition));
+            let queues = Queues::new(&items, threads);
+            let takes = |thread: usize| -> Vec<(u32, u64)> {
+                std::iter::from_fn(|| queues.next(thread)).map(|item| (item.partition, item.from)).collect()
+            };
+            let taken: Vec<Vec<(u32, u64)>> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..threads).map(|thread| scope.spawn({ let takes = &takes; move || takes(thread) })).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            for of_thread in &taken {
+                for partition in 0..partitions {
+                    let offsets = of_thread.iter().filter(|(p, _)| *p == partition).map(|(_, from)| *from);
+                    assert!(offsets.is_sorted(), "{of_thread:?}");
+                }
+            }
+            let mut all: Vec<(u32, u64)> = taken.concat();
+            all.sort_unstable();
+            let mut expected: Vec<_> = items.iter().map(|item| (item.partition, item.from)).collect();
+            expected.sort_unstable();
+            assert_eq!(all, expected);
+        }
+    }
 }

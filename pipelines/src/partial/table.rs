@@ -1,6 +1,6 @@
 //! Tables of partials: keys and accumulators, and merging them.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
 
 use rayon::prelude::*;
 
@@ -8,6 +8,8 @@ use crate::{aggregate::Accumulator, key::EncodedKeys};
 
 /// From so many rows on, the columns of a table are worked on by several threads.
 pub(crate) const WORTH_THREADS: usize = 16_384;
+/// So many rows of an input are merged at once.
+const PAIRS_AT_ONCE: usize = 1024;
 
 /// Rows sorted by key, each key once. Table 0 has the groups and their states; each further one has the (group, value) rows of a
 /// `COUNT(DISTINCT)`, without states.
@@ -44,16 +46,18 @@ impl Table {
             _ => {}
         }
         let keys: Vec<&EncodedKeys> = inputs.iter().map(|table| &table.keys).collect();
-        let (keys, places) = merge_keys(&keys);
-        let merge = |i: usize| {
-            let mut state = prototypes[i].clone();
-            state.resize(keys.len());
-            inputs.iter().zip(&places).for_each(|(input, pairs)| state.merge_from(&*input.states[i], pairs));
-            state
+        let stretches = stretches(&keys);
+        let rows = stretches.last().map_or(0, |last| last.at + last.rows.len());
+        let merge = |state: usize| {
+            let mut merged = prototypes[state].clone();
+            merged.resize(rows);
+            each_pairs(&stretches, inputs.len(), |input, pairs| merged.merge_from(&*inputs[input].states[state], pairs));
+            merged
         };
-        let states = match keys.len() < WORTH_THREADS {
-            true => (0..prototypes.len()).map(merge).collect(),
-            false => (0..prototypes.len()).into_par_iter().map(merge).collect(),
+        let keys = || union(&keys, &stretches);
+        let (keys, states) = match rows < WORTH_THREADS {
+            true => (keys(), (0..prototypes.len()).map(merge).collect()),
+            false => rayon::join(keys, || (0..prototypes.len()).into_par_iter().map(merge).collect()),
         };
         Table { keys, states }
     }
@@ -73,35 +77,76 @@ impl Table {
     }
 }
 
-/// The union of sorted keys, and for each input (its row, the row in the union).
-fn merge_keys(inputs: &[&EncodedKeys]) -> (EncodedKeys, Vec<Vec<(u32, u32)>>) {
-    let total = inputs.iter().map(|keys| keys.len()).max().unwrap_or(0);
-    let bytes = inputs.iter().map(|keys| keys.byte_len()).max().unwrap_or(0);
-    let mut union = EncodedKeys::with_capacity(total, bytes);
-    let mut places: Vec<Vec<(u32, u32)>> = inputs.iter().map(|keys| Vec::with_capacity(keys.len())).collect();
+/// Rows of an input that stand next to each other when all are merged.
+struct Stretch {
+    input: usize,
+    rows: Range<usize>,
+    /// Where the first of them goes.
+    at: usize,
+}
+
+/// How sorted keys are merged: in the order of the keys. A row whose key was there before is a stretch of its own.
+fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
     let mut next = vec![0; inputs.len()];
     let mut heads: BinaryHeap<Reverse<(&[u8], usize)>> =
         inputs.iter().enumerate().map(|(i, keys)| Reverse((keys.get(0), i))).collect();
-    while let Some(Reverse((head, i))) = heads.pop() {
-        // Everything below the next smallest head comes from this input: a run.
-        let start = next[i];
+    let (mut last, mut merged): (Option<&[u8]>, usize) = (None, 0);
+    while let Some(Reverse((head, input))) = heads.pop() {
+        // Everything below the next smallest head comes from this input.
+        let start = next[input];
         let end = match heads.peek() {
-            None => inputs[i].len(),
+            None => inputs[input].len(),
             Some(Reverse((other, _))) if *other == head => start + 1,
-            Some(Reverse((other, _))) => inputs[i].gallop(start + 1, other),
+            Some(Reverse((other, _))) => inputs[input].gallop(start + 1, other),
         };
-        let mut run = start..end;
-        if !union.is_empty() && union.get(union.len() - 1) == head {
-            places[i].push((start as u32, union.len() as u32 - 1));
-            run.start += 1;
+        let mut rows = start..end;
+        if last == Some(head) {
+            stretches.push(Stretch { input, rows: start..start + 1, at: merged - 1 });
+            rows.start += 1;
         }
-        let base = union.len();
-        places[i].extend(run.clone().enumerate().map(|(n, row)| (row as u32, (base + n) as u32)));
-        union.extend_from(inputs[i], run);
-        next[i] = end;
-        if end < inputs[i].len() {
-            heads.push(Reverse((inputs[i].get(end), i)));
+        if !rows.is_empty() {
+            last = Some(inputs[input].get(end - 1));
+            stretches.push(Stretch { input, rows: rows.clone(), at: merged });
+            merged += rows.len();
+        }
+        next[input] = end;
+        if end < inputs[input].len() {
+            heads.push(Reverse((inputs[input].get(end), input)));
         }
     }
-    (union, places)
+    stretches
+}
+
+/// The keys of all inputs, each once.
+fn union(inputs: &[&EncodedKeys], stretches: &[Stretch]) -> EncodedKeys {
+    let (mut keys, mut bytes) = (0, 0);
+    for Stretch { input, rows, at } in stretches {
+        if *at == keys {
+            keys += rows.len();
+            bytes += inputs[*input].byte_len_of(rows.clone());
+        }
+    }
+    let mut union = EncodedKeys::with_capacity(keys, bytes);
+    for Stretch { input, rows, at } in stretches {
+        if *at == union.len() {
+            union.extend_from(inputs[*input], rows.clone());
+        }
+    }
+    union
+}
+
+/// Calls `each` with inputs and some of their rows, and where those go: all of them in the end.
+fn each_pairs(stretches: &[Stretch], inputs: usize, mut each: impl FnMut(usize, &[(u32, u32)])) {
+    let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); inputs];
+    for Stretch { input, rows, at } in stretches {
+        let of_input = &mut pairs[*input];
+        of_input.extend(rows.clone().zip(*at..).map(|(from, to)| (from as u32, to as u32)));
+        // Few enough to stay in the processor's cache, enough to be worth the call.
+        if of_input.len() >= PAIRS_AT_ONCE {
+            each(*input, of_input);
+            of_input.clear();
+        }
+    }
+    pairs.iter().enumerate().filter(|(_, pairs)| !pairs.is_empty()).for_each(|(input, pairs)| each(input, pairs));
 }

@@ -40,8 +40,10 @@ fn encode(durable: Offset) -> [u8; SLOT_BYTES] {
     slot
 }
 
+/// The offset of a slot, if it is exactly what would be written for it.
 fn decode(slot: &[u8]) -> Option<Offset> {
-    (version(slot) == Some(VERSION)).then(|| u64_at(slot, 16))
+    let durable = (version(slot) == Some(VERSION)).then(|| u64_at(slot, 16))?;
+    (encode(durable) == slot[..SLOT_BYTES]).then_some(durable)
 }
 
 /// The format of a slot whose checksum fits.
@@ -141,7 +143,7 @@ impl HeadFile {
 pub(crate) fn check_any(bytes: &[u8]) {
     let Some(slot) = bytes.get(..SLOT_BYTES) else { return };
     if let Some(durable) = decode(slot) {
-        assert_eq!(encode(durable)[..24], slot[..24]);
+        assert_eq!(encode(durable), slot);
     }
 }
 

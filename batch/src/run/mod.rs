@@ -202,7 +202,8 @@ impl Attempt<'_> {
         let scratch = Scratch::new(&run.options.files, &run.options.scratch, &run.options.writer);
 
         let scanning = Instant::now();
-        let mut scanned = Scan::new(run, plan, &scratch, &self.folder(ARCHIVE), pool.current_num_threads()).run(&pool)?;
+        let mut scanned =
+            Scan::new(run, plan, &scratch, &self.folder(ARCHIVE), pool.current_num_threads()).run(&pool)?;
         report.scan = scanning.elapsed();
         report.records = scanned.records;
         report.bytes = scanned.bytes;

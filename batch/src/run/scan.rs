@@ -392,7 +392,14 @@ mod tests {
                 std::iter::from_fn(|| queues.next(thread)).map(|item| (item.partition, item.from)).collect()
             };
             let taken: Vec<Vec<(u32, u64)>> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..threads).map(|thread| scope.spawn({ let takes = &takes; move || takes(thread) })).collect();
+                let threads: Vec<_> = (0..threads)
+                    .map(|thread| {
+                        scope.spawn({
+                            let takes = &takes;
+                            move || takes(thread)
+                        })
+                    })
+                    .collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             for of_thread in &taken {

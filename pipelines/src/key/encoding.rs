@@ -170,12 +170,6 @@ impl EncodedKeys {
         self.bytes.len()
     }
 
-    /// Length of these keys.
-    pub(crate) fn byte_len_of(&self, range: std::ops::Range<usize>) -> usize {
-        let end_of = |keys: usize| if keys == 0 { 0 } else { self.ends[keys - 1] };
-        end_of(range.end) - end_of(range.start)
-    }
-
     fn extend_with(&mut self, columns: &[TypedColumn], height: usize) {
         self.ends.reserve(height);
         for row in 0..height {

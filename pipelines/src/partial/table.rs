@@ -1,6 +1,6 @@
 //! Tables of partials: keys and accumulators, and merging them.
 
-use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use rayon::prelude::*;
 
@@ -8,8 +8,6 @@ use crate::{aggregate::Accumulator, key::EncodedKeys};
 
 /// From so many rows on, the columns of a table are worked on by several threads.
 pub(crate) const WORTH_THREADS: usize = 16_384;
-/// So many rows of an input are merged at once.
-const PAIRS_AT_ONCE: usize = 1024;
 
 /// Rows sorted by key, each key once. Table 0 has the groups and their states; each further one has the (group, value) rows of a
 /// `COUNT(DISTINCT)`, without states.
@@ -47,17 +45,25 @@ impl Table {
         }
         let keys: Vec<&EncodedKeys> = inputs.iter().map(|table| &table.keys).collect();
         let stretches = stretches(&keys);
-        let rows = stretches.last().map_or(0, |last| last.at + last.rows.len());
-        let merge = |state: usize| {
-            let mut merged = prototypes[state].clone();
-            merged.resize(rows);
-            each_pairs(&stretches, inputs.len(), |input, pairs| merged.merge_from(&*inputs[input].states[state], pairs));
-            merged
+        let rows = stretches.last().map_or(0, |last| (last.at + last.rows) as usize);
+        let merge = |i: usize, places: &[Vec<(u32, u32)>]| {
+            let mut state = prototypes[i].clone();
+            state.resize(rows);
+            inputs.iter().zip(places).for_each(|(input, pairs)| state.merge_from(&*input.states[i], pairs));
+            state
         };
-        let keys = || union(&keys, &stretches);
         let (keys, states) = match rows < WORTH_THREADS {
-            true => (keys(), (0..prototypes.len()).map(merge).collect()),
-            false => rayon::join(keys, || (0..prototypes.len()).into_par_iter().map(merge).collect()),
+            true => {
+                let places = places(&keys, &stretches);
+                (union(&keys, &stretches), (0..prototypes.len()).map(|i| merge(i, &places)).collect())
+            }
+            false => rayon::join(
+                || union(&keys, &stretches),
+                || {
+                    let places = places(&keys, &stretches);
+                    (0..prototypes.len()).into_par_iter().map(|i| merge(i, &places)).collect()
+                },
+            ),
         };
         Table { keys, states }
     }
@@ -79,10 +85,12 @@ impl Table {
 
 /// Rows of an input that stand next to each other when all are merged.
 struct Stretch {
-    input: usize,
-    rows: Range<usize>,
+    input: u32,
+    /// The first of them.
+    from: u32,
+    rows: u32,
     /// Where the first of them goes.
-    at: usize,
+    at: u32,
 }
 
 /// How sorted keys are merged: in the order of the keys. A row whose key was there before is a stretch of its own.
@@ -92,23 +100,25 @@ fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
     let mut heads: BinaryHeap<Reverse<(&[u8], usize)>> =
         inputs.iter().enumerate().map(|(i, keys)| Reverse((keys.get(0), i))).collect();
     let (mut last, mut merged): (Option<&[u8]>, usize) = (None, 0);
+    let mut add = |input: usize, from: usize, rows: usize, at: usize| {
+        stretches.push(Stretch { input: input as u32, from: from as u32, rows: rows as u32, at: at as u32 });
+    };
     while let Some(Reverse((head, input))) = heads.pop() {
         // Everything below the next smallest head comes from this input.
-        let start = next[input];
+        let mut start = next[input];
         let end = match heads.peek() {
             None => inputs[input].len(),
             Some(Reverse((other, _))) if *other == head => start + 1,
             Some(Reverse((other, _))) => inputs[input].gallop(start + 1, other),
         };
-        let mut rows = start..end;
         if last == Some(head) {
-            stretches.push(Stretch { input, rows: start..start + 1, at: merged - 1 });
-            rows.start += 1;
+            add(input, start, 1, merged - 1);
+            start += 1;
         }
-        if !rows.is_empty() {
+        if start < end {
+            add(input, start, end - start, merged);
+            merged += end - start;
             last = Some(inputs[input].get(end - 1));
-            stretches.push(Stretch { input, rows: rows.clone(), at: merged });
-            merged += rows.len();
         }
         next[input] = end;
         if end < inputs[input].len() {
@@ -120,33 +130,24 @@ fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
 
 /// The keys of all inputs, each once.
 fn union(inputs: &[&EncodedKeys], stretches: &[Stretch]) -> EncodedKeys {
-    let (mut keys, mut bytes) = (0, 0);
-    for Stretch { input, rows, at } in stretches {
-        if *at == keys {
-            keys += rows.len();
-            bytes += inputs[*input].byte_len_of(rows.clone());
-        }
-    }
-    let mut union = EncodedKeys::with_capacity(keys, bytes);
-    for Stretch { input, rows, at } in stretches {
-        if *at == union.len() {
-            union.extend_from(inputs[*input], rows.clone());
+    let longest = |length: fn(&EncodedKeys) -> usize| inputs.iter().map(|keys| length(keys)).max().unwrap_or(0);
+    let rows = stretches.last().map_or(0, |last| (last.at + last.rows) as usize);
+    // About as long each as those of the longest input.
+    let bytes = longest(EncodedKeys::byte_len) as u64 * rows as u64 / longest(EncodedKeys::len).max(1) as u64;
+    let mut union = EncodedKeys::with_capacity(rows, bytes as usize);
+    for Stretch { input, from, rows, at } in stretches {
+        if *at as usize == union.len() {
+            union.extend_from(inputs[*input as usize], *from as usize..(*from + *rows) as usize);
         }
     }
     union
 }
 
-/// Calls `each` with inputs and some of their rows, and where those go: all of them in the end.
-fn each_pairs(stretches: &[Stretch], inputs: usize, mut each: impl FnMut(usize, &[(u32, u32)])) {
-    let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); inputs];
-    for Stretch { input, rows, at } in stretches {
-        let of_input = &mut pairs[*input];
-        of_input.extend(rows.clone().zip(*at..).map(|(from, to)| (from as u32, to as u32)));
-        // Few enough to stay in the processor's cache, enough to be worth the call.
-        if of_input.len() >= PAIRS_AT_ONCE {
-            each(*input, of_input);
-            of_input.clear();
-        }
+/// For each input (its row, the row of the union).
+fn places(inputs: &[&EncodedKeys], stretches: &[Stretch]) -> Vec<Vec<(u32, u32)>> {
+    let mut places: Vec<Vec<(u32, u32)>> = inputs.iter().map(|keys| Vec::with_capacity(keys.len())).collect();
+    for Stretch { input, from, rows, at } in stretches {
+        places[*input as usize].extend((0..*rows).map(|row| (from + row, at + row)));
     }
-    pairs.iter().enumerate().filter(|(_, pairs)| !pairs.is_empty()).for_each(|(input, pairs)| each(input, pairs));
+    places
 }

@@ -193,6 +193,10 @@ impl World {
 
     /// A process that died, or whose log has stopped, may have said that more is durable than it has told anyone.
     pub(super) fn observe_remains(&mut self) {
+        // Its own readers go by what it has in memory, also where a file was left half written.
+        if let Some(holder) = &self.holder {
+            self.model.observe_remains(&*holder.log);
+        }
         if let Ok(log) = Machine::read_log(&self.machine.process(false)) {
             self.model.observe_remains(&log);
         }

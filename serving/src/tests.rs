@@ -294,6 +294,35 @@ proptest! {
     }
 }
 
+/// Windows that overlap share their panes: the first ones behind a bound have panes that belong to others, too.
+#[test]
+fn what_is_asked_for_by_key_is_what_the_whole_has_there() {
+    let world = World::new();
+    world.append(&(0..=254).collect::<Vec<u8>>());
+    world.step();
+    let options = ReadOptions::default();
+    let rows = |filter: &KeyFilter| -> Vec<Vec<Scalar>> {
+        world.serving.scan("minutes", filter, &options).unwrap().rows().collect()
+    };
+    let all = rows(&KeyFilter::all());
+    let starts: BTreeSet<i64> =
+        all.iter().filter_map(|row| if let Scalar::Timestamp(start) = row[1] { Some(start) } else { None }).collect();
+    assert!(starts.len() > 4, "{starts:?}");
+    for start in starts {
+        let at = |inclusive| Some((Scalar::Timestamp(start), inclusive));
+        let in_place = |bound| KeyFilter { columns: vec![KeyBound::Any, bound] };
+        let inside = |is: &dyn Fn(i64) -> bool| -> Vec<Vec<Scalar>> {
+            let is = |row: &&Vec<Scalar>| matches!(row[1], Scalar::Timestamp(start) if is(start));
+            all.iter().filter(is).cloned().collect()
+        };
+        let one = KeyBound::In(vec![Scalar::Timestamp(start)]);
+        assert_eq!(rows(&in_place(one)), inside(&|s| s == start));
+        assert_eq!(rows(&in_place(KeyBound::Range { lower: at(true), upper: None })), inside(&|s| s >= start));
+        assert_eq!(rows(&in_place(KeyBound::Range { lower: at(false), upper: at(true) })), inside(&|_| false));
+        assert_eq!(rows(&in_place(KeyBound::Range { lower: None, upper: at(false) })), inside(&|s| s < start));
+    }
+}
+
 #[test]
 fn receipts_say_what_an_answer_covers() {
     let world = World::new();

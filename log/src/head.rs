@@ -160,6 +160,19 @@ mod tests {
     use crate::OperatingSystem;
 
     #[test]
+    fn a_slot_is_good_only_if_it_is_what_would_be_written() {
+        assert_eq!(decode(&encode(41)), Some(41));
+        // Bytes that are always 0, with a checksum that fits.
+        for at in [12, 15, 28, 31] {
+            let mut slot = encode(41);
+            slot[at] = 1;
+            let crc = crc32c::crc32c(&slot[..24]);
+            slot[24..28].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(decode(&slot), None, "byte {at}");
+        }
+    }
+
+    #[test]
     fn a_writer_survives_one_bad_slot_and_a_reader_reports_it() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Disk = Arc::new(OperatingSystem);

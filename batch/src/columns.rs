@@ -18,7 +18,7 @@ use arrow_array::{
     make_array, types::TimestampMicrosecondType,
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use polars::prelude::{Column, CompatLevel, DataFrame, PlSmallStr, PolarsError, Series};
+use polars::prelude::{Column, CompatLevel, DataFrame, DataType as Type, PlSmallStr, PolarsError, Series};
 use polars_arrow::ffi as polars_ffi;
 
 use crate::error::{BatchError, Result};
@@ -67,6 +67,12 @@ pub fn without_columns(rows: usize) -> Result<DataFrame> {
 
 /// One column, as one chunk.
 fn export(column: &Column) -> Result<ArrayRef, String> {
+    if let (Column::Scalar(of_one_value), Type::Binary) = (column, column.dtype())
+        && of_one_value.scalar().is_null()
+    {
+        // States of which there are none. To make such a column, polars first sets 8 MiB aside, once in a process's life.
+        return Ok(arrow_array::new_null_array(&DataType::BinaryView, column.len()));
+    }
     let field = column.field().to_arrow(CompatLevel::newest());
     let array = column.clone().rechunk_to_arrow(CompatLevel::newest());
     let field = field_of_type(&field, array.as_ref());
@@ -123,8 +129,8 @@ fn import(array: &ArrayRef) -> Result<Box<dyn polars_arrow::array::Array>, Strin
 #[cfg(test)]
 mod tests {
     use polars::prelude::{
-        BinaryChunked, BooleanChunked, DataType as Type, Float64Chunked, Int32Chunked, Int64Chunked, IntoSeries,
-        NewChunkedArray, StringChunked, TimeUnit as Unit,
+        BinaryChunked, BooleanChunked, Float64Chunked, Int32Chunked, Int64Chunked, IntoSeries, NewChunkedArray,
+        StringChunked, TimeUnit as Unit,
     };
 
     use super::*;

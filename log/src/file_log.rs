@@ -192,7 +192,7 @@ impl FileLog {
         let starting = |error| LogError::io("start the threads of the log in", dir)(error);
         let committer = Committer {
             commands: taken,
-            syncs: SyncPool::start(sync_threads).map_err(starting)?,
+            syncs: SyncPool::new(sync_threads),
             options,
             clock,
             shared: shared.clone(),

@@ -8,43 +8,34 @@ use std::thread::JoinHandle;
 use crate::segment::Segment;
 
 type Job = Arc<Segment>;
+type Synced = Result<(), (PathBuf, io::Error)>;
 
-/// Threads that sync. The caller's thread is one more.
+/// Threads that sync, started when they are first needed. The caller's thread is one more.
 pub(crate) struct SyncPool {
-    jobs: Option<mpsc::Sender<Job>>,
-    done: mpsc::Receiver<Result<(), (PathBuf, io::Error)>>,
+    threads_max: usize,
     threads: Vec<JoinHandle<()>>,
+    jobs: Option<mpsc::Sender<Job>>,
+    queue: Arc<Mutex<mpsc::Receiver<Job>>>,
+    report: mpsc::Sender<Synced>,
+    done: mpsc::Receiver<Synced>,
 }
 
-fn sync(segment: &Segment) -> Result<(), (PathBuf, io::Error)> {
+fn sync(segment: &Segment) -> Synced {
     segment.file.sync_data().map_err(|error| (segment.path.clone(), error))
 }
 
 impl SyncPool {
     /// A pool for syncing so many files at a time. With one, all is done on the caller's thread, in order.
-    pub fn start(sync_threads: usize) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel::<Job>();
+    pub fn new(sync_threads: usize) -> Self {
+        let (jobs, queue) = mpsc::channel();
         let (report, done) = mpsc::channel();
-        let queue = Arc::new(Mutex::new(queue));
-        let mut threads = Vec::new();
-        for number in 1..sync_threads {
-            let (queue, report) = (queue.clone(), report.clone());
-            let work = move || {
-                loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(segment) = job else { break };
-                    if report.send(sync(&segment)).is_err() {
-                        break;
-                    }
-                }
-            };
-            threads.push(std::thread::Builder::new().name(format!("log-sync-{number}")).spawn(work)?);
-        }
-        Ok(Self { jobs: Some(jobs), done, threads })
+        let (threads_max, queue) = (sync_threads.saturating_sub(1), Arc::new(Mutex::new(queue)));
+        Self { threads_max, threads: Vec::new(), jobs: Some(jobs), queue, report, done }
     }
 
     /// Syncs all of them, or says which failed.
-    pub fn sync_all(&self, segments: Vec<Job>) -> Result<(), (PathBuf, io::Error)> {
+    pub fn sync_all(&mut self, segments: Vec<Job>) -> Synced {
+        self.start(segments.len().saturating_sub(1));
         let mut outcome = Ok(());
         let mut handed_over = 0;
         let mut here = Vec::new();
@@ -64,6 +55,30 @@ impl SyncPool {
             outcome = outcome.and(self.done.recv().unwrap_or_else(|_| gone()));
         }
         outcome
+    }
+
+    /// Starts the threads that are missing for `wanted` files beside the caller's.
+    fn start(&mut self, wanted: usize) {
+        while self.threads.len() < wanted.min(self.threads_max) {
+            let (queue, report) = (self.queue.clone(), self.report.clone());
+            let work = move || {
+                loop {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(segment) = job else { break };
+                    if report.send(sync(&segment)).is_err() {
+                        break;
+                    }
+                }
+            };
+            let name = format!("log-sync-{}", self.threads.len() + 1);
+            match std::thread::Builder::new().name(name).spawn(work) {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    tracing::warn!(%error, threads = self.threads.len(), "could not start one more thread that syncs");
+                    self.threads_max = self.threads.len();
+                }
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Typed access to polars columns, and columns made of plain vectors.
 
 use polars::prelude::{
-    self as pl, BinaryChunked, BooleanChunked, ChunkFullNull, Column, Float64Chunked, Int32Chunked, Int64Chunked,
-    Int128Chunked, IntoColumn, NewChunkedArray, StringChunked,
+    self as pl, BinaryChunked, BooleanChunked, Column, Float64Chunked, Int32Chunked, Int64Chunked, Int128Chunked,
+    IntoColumn, NewChunkedArray, StringChunked,
 };
 use polars_arrow::{
     array::{Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View},
@@ -130,7 +130,7 @@ pub(crate) fn finished_texts(name: &str, texts: MutableBinaryViewArray<str>) -> 
 pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Column {
     let mut bytes = Vec::new();
     let Some(first) = (0..rows).find(|row| append(*row, &mut bytes)) else {
-        return BinaryChunked::full_null(name.into(), rows).into_column();
+        return Column::full_null(name.into(), rows, &pl::DataType::Binary);
     };
     let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(rows);
     array.extend_null(first);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use watershed_batch::{BatchRun, Collected, Progress, Report, Retention};
-use watershed_log::Position;
+use watershed_log::{FileLog, Position};
 
 use super::{
     Project, blocking,
     live::Live,
-    writer::{ATTEMPT_WAIT, ATTEMPTS_MAX},
+    writer::{ATTEMPT_WAIT, Patience},
 };
 use crate::{
     control::{ControlError, Request},
@@ -38,28 +38,41 @@ impl std::fmt::Debug for BatchOptions {
 impl Project {
     /// Records an epoch at the log's head, or has the process that holds the log do it, and returns its number.
     pub async fn epoch(&self) -> Result<u64, Error> {
-        for _ in 1..ATTEMPTS_MAX {
+        Ok(self.record_epoch().await?.0)
+    }
+
+    /// The same; if this process did it, with the log to read on from.
+    async fn record_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
+        let mut patience = Patience::new();
+        loop {
             match self.try_epoch().await {
                 // A process that held the log for a moment has ended with the question unanswered. To ask again does no harm.
-                Err(Error::Control(ControlError::Closed)) => tokio::time::sleep(ATTEMPT_WAIT).await,
+                Err(Error::Control(ControlError::Closed)) if patience.lasts(None) => {
+                    tokio::time::sleep(ATTEMPT_WAIT).await;
+                }
                 other => return other,
             }
         }
-        self.try_epoch().await
     }
 
-    async fn try_epoch(&self) -> Result<u64, Error> {
+    async fn try_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
         let writer = self.writer().await?;
+        let log = writer.holder().map(|holder| Arc::clone(&holder.log));
         let epoch = writer.epoch().await;
         writer.close().await?;
-        epoch
+        Ok((epoch?, log))
     }
 
     /// One batch run up to now: records an epoch, folds the log up to it into the store, publishes a manifest, tells the process
     /// that runs the speed layer, and deletes what is no longer kept.
     pub async fn run_batch(&self, options: &BatchOptions) -> Result<Report, Error> {
-        let epoch = self.epoch().await?;
-        let report = self.batch_to(epoch, options, None).await?;
+        let (epoch, log) = self.record_epoch().await?;
+        let log = match log {
+            // Closed, which leaves reading: what it has found out about its segments need not be found out again.
+            Some(log) => log,
+            None => Arc::new(self.log()?),
+        };
+        let report = self.batch_to(epoch, log, options, None).await?;
         if let Some(manifest) = report.published {
             // It finds the manifest by itself sooner or later.
             if let Err(error) = self.ask_holder(&Request::Published { manifest }).await {
@@ -69,18 +82,19 @@ impl Project {
         Ok(report)
     }
 
-    /// One batch run up to an epoch. It is compared with the speed layer of this process, if there is one, else with that of the
-    /// process that holds the log.
+    /// One batch run up to an epoch of `log`. It is compared with the speed layer of this process, if there is one, else with that of
+    /// the process that holds the log.
     pub(super) async fn batch_to(
         &self,
         epoch: u64,
+        log: Arc<FileLog>,
         options: &BatchOptions,
         live: Option<&Arc<Live>>,
     ) -> Result<Report, Error> {
         let (project, options) = (self.clone(), options.clone());
         let parity = self.parity(live, tokio::runtime::Handle::current());
         blocking(move || {
-            let (store, log) = (project.store()?, project.log()?);
+            let store = project.store()?;
             let config = &project.config().batch;
             let scratch = project.directory().join(SCRATCH);
             // What is spilled is the project's data, and what dead runs left is deleted: neither anywhere else.
@@ -99,7 +113,7 @@ impl Project {
             }
             let run = BatchRun {
                 store: &store,
-                log: &log,
+                log: &*log,
                 catalog: project.catalog(),
                 registry: project.registry(),
                 clock: &**project.clock(),

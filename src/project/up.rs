@@ -260,8 +260,8 @@ impl<'a> Service<'a> {
         self.due.begun(self.now());
         let (project, holder, live) = (self.project.clone(), Arc::clone(self.holder), Arc::clone(self.live));
         self.batch = Some(tokio::spawn(async move {
-            let epoch = holder.epoch().await?;
-            project.batch_to(epoch.number, &BatchOptions::default(), Some(&live)).await
+            let epoch = Arc::clone(&holder).epoch().await?;
+            project.batch_to(epoch.number, Arc::clone(&holder.log), &BatchOptions::default(), Some(&live)).await
         }));
     }
 

@@ -177,12 +177,13 @@ fn run(command: Command, context: &Context) -> Result<Exit, Error> {
         .unwrap_or_default();
     let secrets = config.secrets();
     report::keep_secret(secrets.clone());
-    logging::start(&config.logging, matches!(command, Command::Up(_)), secrets)?;
+    let is_service = matches!(command, Command::Up(_));
+    logging::start(&config.logging, is_service, secrets)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Error::io("start threads for", &context.directory))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match command {
             Command::Demo(args) => commands::demo::run(args, context).await,
             Command::Init(args) => commands::init::run(&args, context),
@@ -201,7 +202,12 @@ fn run(command: Command, context: &Context) -> Result<Exit, Error> {
             Command::Datagen(args) => commands::datagen::run(&args),
             Command::Completions(args) => commands::completions::run(&args, Cli::command()),
         }
-    })
+    });
+    if done.is_ok() && !is_service {
+        // All has been waited for that had something to finish: the threads' memory need not be given back one by one.
+        runtime.shutdown_background();
+    }
+    done
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@
 use std::{mem, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, cast::AsArray, ffi::FFI_ArrowArray, ffi::FFI_ArrowSchema,
-    make_array, types::TimestampMicrosecondType,
+    Array, ArrayRef, BinaryViewArray, RecordBatch, RecordBatchOptions, cast::AsArray, ffi::FFI_ArrowArray,
+    ffi::FFI_ArrowSchema, make_array, types::TimestampMicrosecondType,
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use polars::prelude::{Column, CompatLevel, DataFrame, DataType as Type, PlSmallStr, PolarsError, Series};
@@ -70,8 +70,9 @@ fn export(column: &Column) -> Result<ArrayRef, String> {
     if let (Column::Scalar(of_one_value), Type::Binary) = (column, column.dtype())
         && of_one_value.scalar().is_null()
     {
-        // States of which there are none. To make such a column, polars first sets 8 MiB aside, once in a process's life.
-        return Ok(arrow_array::new_null_array(&DataType::BinaryView, column.len()));
+        // States of which there are none. Both Arrows have a general way to make such a column that first sets memory to zero, 8 MiB or more;
+        // this leaves it untouched.
+        return Ok(Arc::new(BinaryViewArray::new_null(column.len())));
     }
     let field = column.field().to_arrow(CompatLevel::newest());
     let array = column.clone().rechunk_to_arrow(CompatLevel::newest());

@@ -222,6 +222,17 @@ impl FileLog {
         Ok(Self { shared, writer: None, follower: OnceLock::new() })
     }
 
+    /// A reader of the same log that begins with what this handle knows of its segments, and goes on when this one is closed and another
+    /// process writes.
+    pub fn reader(&self) -> Result<Self> {
+        let shared = Shared::new(self.shared.disk.clone(), &self.shared.dir);
+        for (name, source) in self.shared.all() {
+            let read = |partition: &Arc<Partition>| partition.reader().map(Arc::new);
+            shared.add_source(&name, 0, source.partitions.iter().map(read).collect::<Result<_>>()?);
+        }
+        Ok(Self { shared, writer: None, follower: OnceLock::new() })
+    }
+
     /// The log's directory.
     pub fn dir(&self) -> &Path {
         &self.shared.dir

@@ -75,12 +75,14 @@ pub(crate) const BATCH_HEADER_BYTES: usize = 48;
 pub(crate) const FRAME_PREFIX_BYTES: usize = 8;
 const NO_KEY: u32 = u32::MAX;
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut field = [0; 4];
     field.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(field)
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut field = [0; 8];
     field.copy_from_slice(&bytes[at..at + 8]);

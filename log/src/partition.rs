@@ -75,6 +75,19 @@ impl Partition {
         Ok(found)
     }
 
+    /// The same partition for one who only reads, whoever writes it. Segments stay open.
+    pub fn reader(&self) -> Result<Self> {
+        let (disk, source, dir) = (self.disk.clone(), self.source.clone(), self.dir.clone());
+        let reader = Self::written_elsewhere(disk, source, self.partition, dir)?;
+        if reader.bases() == self.bases() {
+            let active = self.segments.read().unwrap_or_else(PoisonError::into_inner).active.clone();
+            let sealed = self.open_segments().clone();
+            let known = active.into_iter().chain(sealed);
+            *reader.open_segments() = known.take(OPEN_SEGMENTS_MAX).collect();
+        }
+        Ok(reader)
+    }
+
     pub fn head(&self) -> Result<Offset> {
         match &self.head {
             Head::Own(head) => Ok(head.load(Ordering::Acquire)),

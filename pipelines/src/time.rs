@@ -114,36 +114,58 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
 /// and PostgreSQL.
 #[inline]
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
-    match usual_timestamp(text.as_bytes()) {
+    match usual_timestamp(text.as_bytes(), &mut Minute::default()) {
         Some((micros, bytes)) if bytes == text.len() => Some(micros),
         _ => parse_any_timestamp(text.as_bytes()),
     }
 }
 
+/// A minute of an earlier timestamp, as it was written: that of the next one is likely the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Minute {
+    /// `YYYY-MM-DDTHH:MM`.
+    text: [u8; 16],
+    seconds: i64,
+}
+
+impl Default for Minute {
+    fn default() -> Self {
+        Minute { text: *b"1970-01-01T00:00", seconds: 0 }
+    }
+}
+
 /// Reads the `YYYY-MM-DDTHH:MM:SS[.digits]Z`, with up to six digits, that `bytes` begins with. Returns it in microseconds and its length in
 /// bytes. `None` for all others, and for what is none.
+#[inline(always)]
+pub(crate) fn usual_timestamp(bytes: &[u8], minute: &mut Minute) -> Option<(i64, usize)> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    if *head != minute.text {
+        *minute = Minute { text: *head, seconds: usual_minute(head)? };
+    }
+    let [b':', tens @ b'0'..=b'5', ones @ b'0'..=b'9', rest @ ..] = rest else { return None };
+    let seconds = minute.seconds + i64::from((tens - b'0') * 10 + ones - b'0');
+    let (micros, fraction_bytes) = usual_fraction(rest)?;
+    Some((seconds * SECOND + i64::from(micros), 16 + 3 + fraction_bytes))
+}
+
+/// Reads `YYYY-MM-DDTHH:MM`, in seconds.
 #[inline(never)]
-pub(crate) fn usual_timestamp(bytes: &[u8]) -> Option<(i64, usize)> {
-    // All sixteen characters to the minute at once: less the template, a digit is its value and the rest is zero; with the
-    // headroom added, a byte of anything else has its highest bit set.
+fn usual_minute(text: &[u8; 16]) -> Option<i64> {
+    // All sixteen characters at once: less the template, a digit is its value and the rest is zero; with the headroom added, a byte of
+    // anything else has its highest bit set.
     const TEMPLATE: u128 = u128::from_le_bytes(*b"0000-00-00T00:00");
     const HEADROOM: u128 = u128::from_le_bytes(*b"vvvv\x7fvv\x7fvv\x7fvv\x7fvv");
     const HIGH: u128 = u128::from_le_bytes([0x80; 16]);
-    let (head, rest) = bytes.split_first_chunk()?;
-    let digits = u128::from_le_bytes(*head) ^ TEMPLATE;
+    let digits = u128::from_le_bytes(*text) ^ TEMPLATE;
     if (digits | digits.wrapping_add(HEADROOM)) & HIGH != 0 {
         return None;
     }
     // In each byte: it times ten, plus the next one.
     let pairs = |digits: u64| digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let (low, high) = (pairs(digits as u64), pairs((digits >> 64) as u64));
-    let pair = |pairs: u64, at: u32| (pairs >> (8 * at)) as u8;
-    let (year, month, day) = (u32::from(pair(low, 0)) * 100 + u32::from(pair(low, 2)), pair(low, 5), pair(high, 0));
+    let pair = |pairs: u64, at: u32| u32::from((pairs >> (8 * at)) as u8);
+    let (year, month, day) = (pair(low, 0) * 100 + pair(low, 2), pair(low, 5), pair(high, 0));
     let (hour, minute) = (pair(high, 3), pair(high, 6));
-    let [b':', tens @ b'0'..=b'5', ones @ b'0'..=b'9', rest @ ..] = rest else { return None };
-    let second = (tens - b'0') * 10 + ones - b'0';
-    let (micros, fraction_bytes) = usual_fraction(rest)?;
-    let (month, day) = (u32::from(month), u32::from(day));
     if year < 1
         || !(1..=12).contains(&month)
         || day < 1
@@ -153,9 +175,7 @@ pub(crate) fn usual_timestamp(bytes: &[u8]) -> Option<(i64, usize)> {
     {
         return None;
     }
-    let of_day = u32::from(hour) * 3600 + u32::from(minute) * 60 + u32::from(second);
-    let seconds = i64::from(days_of_usual_year(year, month, day)) * (DAY / SECOND) + i64::from(of_day);
-    Some((seconds * SECOND + i64::from(micros), 16 + 3 + fraction_bytes))
+    Some(i64::from(days_of_usual_year(year, month, day)) * (DAY / SECOND) + i64::from(hour * 3600 + minute * 60))
 }
 
 /// Reads the `[.digits]Z`, with up to six digits, that `bytes` begins with. Returns microseconds and its length in bytes.
@@ -411,7 +431,10 @@ mod tests {
             micros in MIN_TIMESTAMP..=MAX_TIMESTAMP,
             digits in 0usize..=6,
             change in prop::option::of((0usize..27, any::<u8>())),
+            from_before in prop_oneof![Just(0i64), -90 * SECOND..90 * SECOND, any::<i64>()],
         ) {
+            // What was read before makes no difference.
+            let before = shown(micros.saturating_add(from_before).clamp(MIN_TIMESTAMP, MAX_TIMESTAMP));
             let mut text = format!("{}.{:06}", shown(micros - micros.rem_euclid(SECOND)).trim_end_matches('Z'), micros.rem_euclid(SECOND));
             text.truncate(if digits == 0 { 19 } else { 20 + digits });
             let mut bytes = [text.as_bytes(), b"Z"].concat();
@@ -420,7 +443,9 @@ mod tests {
             {
                 *changed = byte;
             }
-            if let Some((read, length)) = usual_timestamp(&[&bytes, &b"\",\"0000000000"[..]].concat()) {
+            let mut minute = Minute::default();
+            let _ = usual_timestamp(before.as_bytes(), &mut minute);
+            if let Some((read, length)) = usual_timestamp(&[&bytes, &b"\",\"0000000000"[..]].concat(), &mut minute) {
                 // The change may have ended it early.
                 prop_assert!(length == bytes.len() || (change.is_some() && length < bytes.len()));
                 prop_assert_eq!(parse_any_timestamp(&bytes[..length]), Some(read));

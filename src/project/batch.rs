@@ -41,8 +41,8 @@ impl Project {
         Ok(self.record_epoch().await?.0)
     }
 
-    /// The same; if this process did it, with the log to read on from.
-    async fn record_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
+    /// The same; if this process did it, with a reader of the log, which need not find out again what the writer has.
+    async fn record_epoch(&self) -> Result<(u64, Option<FileLog>), Error> {
         let mut patience = Patience::new();
         loop {
             match self.try_epoch().await {
@@ -55,23 +55,19 @@ impl Project {
         }
     }
 
-    async fn try_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
+    async fn try_epoch(&self) -> Result<(u64, Option<FileLog>), Error> {
         let writer = self.writer().await?;
         let log = writer.holder().map(|holder| Arc::clone(&holder.log));
         let epoch = writer.epoch().await;
         writer.close().await?;
-        Ok((epoch?, log))
+        Ok((epoch?, log.map(|log| log.reader()).transpose()?))
     }
 
     /// One batch run up to now: records an epoch, folds the log up to it into the store, publishes a manifest, tells the process
     /// that runs the speed layer, and deletes what is no longer kept.
     pub async fn run_batch(&self, options: &BatchOptions) -> Result<Report, Error> {
         let (epoch, log) = self.record_epoch().await?;
-        let log = match log {
-            // Closed, which leaves reading: what it has found out about its segments need not be found out again.
-            Some(log) => log,
-            None => Arc::new(self.log()?),
-        };
+        let log = log.map_or_else(|| self.log(), Ok)?;
         let report = self.batch_to(epoch, log, options, None).await?;
         if let Some(manifest) = report.published {
             // It finds the manifest by itself sooner or later.
@@ -87,7 +83,7 @@ impl Project {
     pub(super) async fn batch_to(
         &self,
         epoch: u64,
-        log: Arc<FileLog>,
+        log: FileLog,
         options: &BatchOptions,
         live: Option<&Arc<Live>>,
     ) -> Result<Report, Error> {
@@ -113,7 +109,7 @@ impl Project {
             }
             let run = BatchRun {
                 store: &store,
-                log: &*log,
+                log: &log,
                 catalog: project.catalog(),
                 registry: project.registry(),
                 clock: &**project.clock(),

@@ -42,15 +42,17 @@ pub struct ArchivedRecord<'a> {
 }
 
 impl<'a> From<Record<'a>> for ArchivedRecord<'a> {
+    #[inline]
     fn from(record: Record<'a>) -> ArchivedRecord<'a> {
         let Record { offset, append_time_micros, key, payload, .. } = record;
         ArchivedRecord { offset, append_time_micros, key, payload }
     }
 }
 
-impl<'a> From<&ArchivedRecord<'a>> for RawRecord<'a> {
-    fn from(record: &ArchivedRecord<'a>) -> RawRecord<'a> {
-        let ArchivedRecord { offset, append_time_micros, payload, .. } = *record;
+impl<'a> From<ArchivedRecord<'a>> for RawRecord<'a> {
+    #[inline]
+    fn from(record: ArchivedRecord<'a>) -> RawRecord<'a> {
+        let ArchivedRecord { offset, append_time_micros, payload, .. } = record;
         RawRecord { offset, append_time_micros, payload }
     }
 }

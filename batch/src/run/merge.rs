@@ -117,7 +117,7 @@ pub(super) fn checking(
                 // Beside what this run may have written for the same partition.
                 let folder = format!("{attempt}/{}/recomputed", segment(&of.view));
                 let state = match run.options.repair {
-                    true => put(run, &folder, &partition, encode(of, &partials)?, partials.len() as u64, digest)?,
+                    true => put(run, &folder, &partition, &encode(of, &partials)?, partials.len() as u64, digest)?,
                     false => PartitionState { files: Vec::new(), digest, rows: partials.len() as u64 },
                 };
                 Ok((job, partition, Some(state)))
@@ -172,11 +172,11 @@ fn publish_one(
         return Ok(Some(sound.clone()));
     }
     let folder = format!("{attempt}/{}", segment(&of.view));
-    let rows = partials.len() as u64;
-    // The rows are in the files now, and giving much memory back takes its time.
-    let (state, ()) =
-        rayon::join(|| put(run, &folder, &partition, tables?, rows, digest).map(Some), move || drop(partials));
-    state
+    let (rows, tables) = (partials.len() as u64, tables?);
+    let state = put(run, &folder, &partition, &tables, rows, digest)?;
+    // Giving much memory back takes its time: whichever thread has nothing better to do does it.
+    rayon::spawn(move || drop((partials, tables)));
+    Ok(Some(state))
 }
 
 /// The parts and what is stored, as one.
@@ -225,13 +225,13 @@ fn put(
     run: &BatchRun<'_>,
     folder: &str,
     partition: &str,
-    tables: Vec<(String, EncodedTable)>,
+    tables: &[(String, EncodedTable)],
     rows: u64,
     digest: String,
 ) -> Result<PartitionState> {
     let mut files = Vec::with_capacity(tables.len());
     for (name, table) in tables {
-        let file = table.put(run.store, format!("{folder}/{}/{}.parquet", segment(&name), segment(partition)))?;
+        let file = table.put(run.store, format!("{folder}/{}/{}.parquet", segment(name), segment(partition)))?;
         run.options.progress.file_written(&file.path, file.bytes);
         files.push(file);
     }

@@ -56,7 +56,7 @@ fn copy(
     while at < file.end {
         let chunk = read_chunk(run.log, &source.name, partition, at, file.end)?;
         let records: Vec<ArchivedRecord<'_>> = chunk.iter().map(ArchivedRecord::from).collect();
-        let raw = records.iter().map(RawRecord::from);
+        let raw = records.iter().copied().map(RawRecord::from);
         let decoded = decoder.decode(partition, raw, &columns);
         let dead: Vec<(u64, &str)> = decoded.dead.iter().map(|dead| (dead.offset, dead.reason.as_str())).collect();
         let batch = archive::batch(partition, &records, &decoded.batch.frame, &declared, &dead)?;

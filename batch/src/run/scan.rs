@@ -255,8 +255,7 @@ impl<'a> Worker<'a> {
                 let mut at = item.from;
                 while at < item.to {
                     let chunk = read_chunk(self.scan.run.log, name, item.partition, at, item.to)?;
-                    let records: Vec<ArchivedRecord<'_>> = chunk.iter().map(ArchivedRecord::from).collect();
-                    batches.extend(self.push(item, &records)?);
+                    batches.extend(self.push(item, chunk.iter().map(ArchivedRecord::from))?);
                     at = chunk.next_offset();
                     self.archive_some(item, &mut batches)?;
                 }
@@ -269,7 +268,7 @@ impl<'a> Worker<'a> {
                         .flatten()
                         .filter(|record| item.from <= record.offset && record.offset < item.to)
                         .collect();
-                    batches.extend(self.push(item, &records)?);
+                    batches.extend(self.push(item, records.iter().copied())?);
                     self.archive_some(item, &mut batches)?;
                 }
             }
@@ -290,10 +289,18 @@ impl<'a> Worker<'a> {
     }
 
     /// Decodes records and gives them to the builders; gives the batch for the archive, if they are to be archived.
-    fn push(&mut self, item: &Item, records: &[ArchivedRecord<'_>]) -> Result<Option<RecordBatch>> {
+    fn push<'r>(
+        &mut self,
+        item: &Item,
+        records: impl ExactSizeIterator<Item = ArchivedRecord<'r>> + Clone,
+    ) -> Result<Option<RecordBatch>> {
         let plan = self.scan.plan;
         let source = &plan.sources[item.source].source;
-        let raw = records.iter().map(RawRecord::from);
+        let (count, mut bytes) = (records.len() as u64, 0);
+        let raw = records.clone().map(|record| {
+            bytes += record.payload.len() as u64;
+            RawRecord::from(record)
+        });
         let needed = &self.scan.needed[item.source];
         let decoded: Decoded = self.scan.decoders[item.source].decode(item.partition, raw, needed);
         for &job in &*item.jobs {
@@ -305,16 +312,16 @@ impl<'a> Worker<'a> {
             let mut counts = self.scan.counts[item.source].lock().unwrap_or_else(PoisonError::into_inner);
             counts.merge(&decoded.counts);
         }
-        let bytes = records.iter().map(|record| record.payload.len() as u64).sum();
-        self.scan.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.scan.records.fetch_add(count, Ordering::Relaxed);
         self.scan.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.scan.run.options.progress.records_decoded(records.len() as u64, bytes);
+        self.scan.run.options.progress.records_decoded(count, bytes);
         if item.archived.is_none() {
             return Ok(None);
         }
         let declared: Vec<String> = source.schema.fields.iter().map(|field| field.name.clone()).collect();
         let dead: Vec<(u64, &str)> = decoded.dead.iter().map(|dead| (dead.offset, dead.reason.as_str())).collect();
-        archive::batch(item.partition, records, &decoded.batch.frame, &declared, &dead).map(Some)
+        let records: Vec<ArchivedRecord<'_>> = records.collect();
+        archive::batch(item.partition, &records, &decoded.batch.frame, &declared, &dead).map(Some)
     }
 
     /// Hands over what the builders have: as sorted runs in the scratch directory, or in memory.

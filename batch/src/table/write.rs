@@ -45,7 +45,8 @@ pub(crate) struct TableSpec {
     pub name: String,
     /// What its rows depend on.
     pub fingerprint: String,
-    /// By how many leading columns it is sorted, NULLs first; they get bloom filters where the type allows.
+    /// By how many leading columns it is sorted, NULLs first; all but the first get bloom filters where the type allows: statistics say
+    /// as much of a column that ascends.
     pub key_columns: usize,
 }
 
@@ -162,9 +163,9 @@ impl EncodedTable {
     }
 
     /// Writes the file into the store.
-    pub(crate) fn put(self, store: &Store, path: String) -> Result<StoredFile> {
+    pub(crate) fn put(&self, store: &Store, path: String) -> Result<StoredFile> {
         let file = self.describe(path);
-        store.put(&file.path, self.bytes)?;
+        store.put(&file.path, self.bytes.clone())?;
         Ok(file)
     }
 
@@ -218,7 +219,7 @@ fn properties(spec: &TableSpec, schema: &SchemaRef) -> WriterProperties {
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                 .set_column_dictionary_enabled(path.clone(), false);
         }
-        if i < spec.key_columns && super::prune::has_bloom_filter(field.data_type()) {
+        if (1..spec.key_columns).contains(&i) && super::prune::has_bloom_filter(field.data_type()) {
             builder = builder
                 .set_column_bloom_filter_enabled(path.clone(), true)
                 .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)

@@ -60,10 +60,10 @@ fn readers_meet_retention_as_a_clear_error_and_never_as_damage() {
     let options = Options { segment_bytes_max: 1_000, ..Options::default() };
     let log = open(dir.path(), options, 1);
     append(&log, 0, "0");
-    let elsewhere = FileLog::open_reader(dir.path()).unwrap();
+    let (elsewhere, of_it) = (FileLog::open_reader(dir.path()).unwrap(), log.reader().unwrap());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for reader in [&log, &elsewhere] {
+        for reader in [&log, &elsewhere, &of_it] {
             let done = &done;
             scope.spawn(move || {
                 while !done.load(Ordering::SeqCst) {
@@ -92,6 +92,45 @@ fn readers_meet_retention_as_a_clear_error_and_never_as_damage() {
     });
     assert!(log.start().unwrap().partition("s", 0) > 500);
     assert_eq!(elsewhere.start().unwrap(), log.start().unwrap());
+    assert_eq!(of_it.start().unwrap(), log.start().unwrap());
+}
+
+#[test]
+fn a_reader_of_a_handle_goes_on_when_that_is_closed_and_another_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { segment_bytes_max: 500, ..Options::default() };
+    let write = |log: &FileLog, numbers: std::ops::Range<u64>| {
+        numbers.for_each(|number| assert_eq!(append(log, 0, number.to_string()), number));
+    };
+    let read = |log: &FileLog, from: u64, to: u64| {
+        let head = log.head().unwrap().partition("s", 0);
+        assert_eq!(head, to);
+        let all = payloads(log, 0, from);
+        assert_eq!(all, (from..to).map(|number| number.to_string().into_bytes()).collect::<Vec<_>>());
+    };
+    let first = open(dir.path(), options.clone(), 1);
+    write(&first, 0..50);
+    let reader = first.reader().unwrap();
+    read(&reader, 0, 50);
+    write(&first, 50..53);
+    first.close().unwrap();
+    // In the segment that was open, then in later ones.
+    read(&reader, 40, 53);
+    let second = open(dir.path(), options, 1);
+    for to in [54, 60, 200] {
+        write(&second, second.head().unwrap().partition("s", 0)..to);
+        read(&reader, 45, to);
+        read(&first.reader().unwrap(), 45, to);
+    }
+    // A reader cannot tell what it is a reader of.
+    read(&reader.reader().unwrap(), 45, 200);
+    assert!(matches!(reader.create_source("t", 1), Err(LogError::ReadOnly { .. })));
+    second.delete_sealed_below(&second.head().unwrap()).unwrap();
+    let start = second.start().unwrap();
+    assert!(start.partition("s", 0) > 100);
+    assert_eq!((reader.start().unwrap(), first.reader().unwrap().start().unwrap()), (start.clone(), start.clone()));
+    read(&reader, start.partition("s", 0), 200);
+    assert!(matches!(reader.read("s", 0, 45, 200, 1), Err(LogError::BelowStart { .. })));
 }
 
 #[test]

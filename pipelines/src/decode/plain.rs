@@ -9,7 +9,11 @@ use super::{
     special,
     value::{Slot, read_number, read_string},
 };
-use crate::{number::short_decimal, time::usual_timestamp, types::DataType};
+use crate::{
+    number::short_decimal,
+    time::{Minute, usual_timestamp},
+    types::DataType,
+};
 
 impl Reader {
     /// Reads `text` into `row`; `None` if it is not plain, and then `row` holds rubbish.
@@ -19,7 +23,7 @@ impl Reader {
         row.text = text;
         scanner.skip_space();
         scanner.take(b'{')?;
-        if !scanner.members_in_order(self, &mut row.slots)? {
+        if !scanner.members_in_order(self, &mut row.slots, &mut row.minute)? {
             scanner = scanner.members(self, row)?;
         }
         scanner.skip_space();
@@ -43,7 +47,7 @@ impl<'a> Scanner<'a> {
     /// Reads members as long as they are columns in the order of the schema, as producers write them, some of them left out;
     /// sets the slots of the columns that it does not find to [`Slot::Missing`]. Returns whether the object has ended.
     #[inline(always)]
-    fn members_in_order(&mut self, reader: &Reader, slots: &mut [Slot<'a>]) -> Option<bool> {
+    fn members_in_order(&mut self, reader: &Reader, slots: &mut [Slot<'a>], minute: &mut Minute) -> Option<bool> {
         let mut ended = false;
         for (column, slot) in reader.columns().iter().zip(slots) {
             if ended || !self.begins(column) {
@@ -51,7 +55,7 @@ impl<'a> Scanner<'a> {
                 continue;
             }
             self.at += column.member_bytes();
-            self.value(column.data_type, slot)?;
+            self.value(column.data_type, slot, minute)?;
             ended = self.ends()?;
         }
         if !ended {
@@ -86,10 +90,10 @@ impl<'a> Scanner<'a> {
                     if !matches!(slot, Slot::Missing) {
                         return None;
                     }
-                    self.value(reader.columns().get(index)?.data_type, slot)?;
+                    self.value(reader.columns().get(index)?.data_type, slot, &mut row.minute)?;
                 }
                 // Of no column: of any type.
-                None => self.value(DataType::Json, &mut Slot::Missing)?,
+                None => self.value(DataType::Json, &mut Slot::Missing, &mut row.minute)?,
             }
             if self.ends()? {
                 return Some(self);
@@ -118,7 +122,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a value into `slot`: handing it back instead would copy it twice, and wait for each copy.
     #[inline(always)]
-    fn value(&mut self, data_type: DataType, slot: &mut Slot<'a>) -> Option<()> {
+    fn value(&mut self, data_type: DataType, slot: &mut Slot<'a>, minute: &mut Minute) -> Option<()> {
         while let Some(b' ') = self.bytes().get(self.at) {
             self.at += 1;
         }
@@ -127,7 +131,7 @@ impl<'a> Scanner<'a> {
                 let (start, end) = self.within_quotes()?;
                 *slot = Slot::Plain { start, end };
             }
-            (b'"', DataType::Timestamp) if self.usual_timestamp(slot) => {}
+            (b'"', DataType::Timestamp) if self.usual_timestamp(slot, minute) => {}
             (b'-' | b'0'..=b'9', DataType::Decimal { precision, scale })
                 if self.short_decimal(precision, scale, slot) => {}
             _ => *self = self.any_value(data_type, slot)?,
@@ -136,8 +140,8 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    fn usual_timestamp(&mut self, slot: &mut Slot<'a>) -> bool {
-        match usual_timestamp(&self.bytes()[self.at + 1..]) {
+    fn usual_timestamp(&mut self, slot: &mut Slot<'a>, minute: &mut Minute) -> bool {
+        match usual_timestamp(&self.bytes()[self.at + 1..], minute) {
             Some((micros, bytes)) if self.bytes().get(self.at + 1 + bytes) == Some(&b'"') => {
                 *slot = Slot::Integer(micros);
                 self.at += bytes + 2;

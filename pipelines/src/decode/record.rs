@@ -7,7 +7,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::value::{Slot, read_value};
-use crate::types::{DataType, Field};
+use crate::{
+    time::Minute,
+    types::{DataType, Field},
+};
 
 /// The declared columns, as they are looked up.
 #[derive(Debug)]
@@ -83,13 +86,16 @@ pub(super) struct Row<'a> {
     pub(super) slots: Vec<Slot<'a>>,
     /// Texts that had escapes.
     pub(super) unescaped: String,
+    /// Of the timestamps.
+    pub(super) minute: Minute,
     /// Why the record is refused, if it is not for its syntax.
     problem: Option<String>,
 }
 
 impl<'a> Row<'a> {
     pub(super) fn new(reader: &Reader) -> Row<'a> {
-        Row { text: "", slots: vec![Slot::Missing; reader.columns.len()], unescaped: String::new(), problem: None }
+        let slots = vec![Slot::Missing; reader.columns.len()];
+        Row { text: "", slots, unescaped: String::new(), minute: Minute::default(), problem: None }
     }
 
     /// The text of a text slot of this row.

@@ -8,16 +8,17 @@
 use std::fmt::Write as _;
 
 use polars::prelude::{Column, DataFrame, DataType as PolarsType};
+use rayon::prelude::*;
 
 use crate::{
-    aggregate::Stored,
+    aggregate::{Accumulator, Stored},
     columns::{self, TypedColumn},
     decode::ColumnSet,
     error::PipelineError,
     key::{EncodedKeys, decode_keys, encode_typed},
     partial::{
         CoreKernel, Partials,
-        reduction::Plan,
+        reduction::{Call, Plan},
         table::{Table, WORTH_THREADS},
     },
     source::ViewCounts,
@@ -103,18 +104,24 @@ impl CoreKernel {
 
     /// The aggregates' columns of the groups: finished values, and states where those do not say it all.
     fn stored_values(&self, rows: &Table, partials: &Partials) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
-        let (mut columns, mut states) = (Vec::new(), Vec::new());
-        for (call, state) in self.inner.plan.calls.iter().zip(&rows.states) {
-            if let Some(distinct) = call.distinct {
+        let stored = |(call, state): (&Call, &Box<dyn Accumulator>)| match call.distinct {
+            Some(distinct) => {
                 let counts = Plan::distinct_counts(&rows.keys, &partials.tables[distinct].keys);
-                columns.push(columns::bigint_column(&call.name, DataType::BigInt, counts, None));
-                continue;
+                Ok((columns::bigint_column(&call.name, DataType::BigInt, counts, None), None))
             }
-            let (finished, state) = state.store(&call.name)?;
-            columns.push(finished);
-            states.extend(state.map(|s| s.with_name(state_column(&call.name).into())));
-        }
-        Ok((columns, states))
+            None => state.store(&call.name),
+        };
+        let (calls, states) = (&self.inner.plan.calls, &rows.states);
+        let both: Vec<_> = match rows.keys.len() < WORTH_THREADS {
+            true => calls.iter().zip(states).map(stored).collect::<Result<_, PipelineError>>()?,
+            false => calls.par_iter().zip(states).map(stored).collect::<Result<_, PipelineError>>()?,
+        };
+        let (columns, states): (Vec<_>, Vec<_>) = both.into_iter().unzip();
+        let named = calls
+            .iter()
+            .zip(states)
+            .filter_map(|(call, state)| state.map(|state| state.with_name(state_column(&call.name).into())));
+        Ok((columns, named.collect()))
     }
 
     /// Reads back what [`CoreKernel::to_frame`] gave for each table (in chunks or not); rejected records are not in it. Fails if a

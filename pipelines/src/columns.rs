@@ -5,7 +5,9 @@ use polars::prelude::{
     IntoColumn, NewChunkedArray, StringChunked,
 };
 use polars_arrow::{
-    array::{Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View},
+    array::{
+        Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View, ViewType,
+    },
     bitmap::{Bitmap, MutableBitmap},
 };
 
@@ -106,7 +108,7 @@ pub(crate) fn boolean_column(name: &str, values: impl Iterator<Item = Option<boo
 /// What is between `start` and `end` as a view, if it is short and not at the very end of `around`: made of one load, where copying its
 /// few bytes one way and the view another would make the processor wait.
 #[inline(always)]
-pub(crate) fn short_view(around: &[u8], start: usize, end: usize) -> Option<View> {
+fn short_view(around: &[u8], start: usize, end: usize) -> Option<View> {
     let bytes = end.checked_sub(start)?;
     if bytes > View::MAX_INLINE_SIZE as usize || cfg!(target_endian = "big") {
         return None;
@@ -114,6 +116,21 @@ pub(crate) fn short_view(around: &[u8], start: usize, end: usize) -> Option<View
     let block = around.get(start..start + size_of::<View>())?.first_chunk()?;
     let text = u128::from_le_bytes(*block) & !(u128::MAX << (8 * bytes));
     Some(View::from(text << 32 | bytes as u128))
+}
+
+/// Appends what is between `start` and `end`, which `part` gives if it is long.
+#[inline(always)]
+pub(crate) fn push_part<'a, T: ViewType + ?Sized>(
+    array: &mut MutableBinaryViewArray<T>,
+    around: &[u8],
+    start: usize,
+    end: usize,
+    part: impl FnOnce() -> &'a T,
+) {
+    match short_view(around, start, end) {
+        Some(view) => array.push_view(view, &[]),
+        None => array.push_value(part()),
+    }
 }
 
 pub(crate) fn text_column<T: AsRef<str>>(name: &str, values: impl Iterator<Item = Option<T>>) -> Column {
@@ -138,7 +155,11 @@ pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize,
     for row in first + 1..rows {
         bytes.clear();
         match append(row, &mut bytes) {
-            true => array.push_value(&bytes),
+            true => {
+                let end = bytes.len();
+                bytes.resize(end + size_of::<View>(), 0);
+                push_part(&mut array, &bytes, 0, end, || &bytes[..end]);
+            }
             false => array.push_null(),
         }
     }

@@ -1,376 +1,212 @@
-//! Exact sums of doubles and of their squares.
-//!
-//! Most values are multiples of 2⁻⁷⁴ below 2⁵² and go into 128-bit fixed point. What does not fit goes into a wide accumulator
-//! as in R. M. Neal, "Fast exact summation using small and large superaccumulators" (2015), section 2: 32-bit digits in 64-bit
-//! integers, carried over only when they could overflow. The sum is the exact total of both parts, so that neither the way a
-//! value took nor the order can be seen in it.
-
-use num_traits::ToPrimitive;
+//! Exact sums of doubles.
 
 use crate::aggregate::{
-    accumulator::{Cell, take_bytes},
-    integer_sum::SquareSum,
+    accumulator::Cell,
     rounding::{Dyadic, encode_small},
-    wide::{Wide, WideSquares, WideSum},
+    wide_double::{FRACTION, SOME, WideDouble, append_rest_of_fixed, round_fixed, to_fixed},
 };
 
-/// Steps of the fixed-point part are 2^-FRACTION.
-const FRACTION: i32 = 74;
-/// Exponent of the least bit of a double.
-const LEAST: i32 = -1074;
+/// Sums of fewer than so many bits, in steps of 2^-FRACTION, are short ones: those of values below 2⁴⁵, to 22 decimal places.
+const SHORT_BITS: u32 = 120;
 
-const SOME: u8 = 1;
-const POSITIVE_INFINITY: u8 = 2;
-const NEGATIVE_INFINITY: u8 = 4;
-const NAN: u8 = 8;
-/// In the place of flags: what follows is added to the rounded sum.
-const REMAINDER: u8 = 16;
-
-/// `x` in steps of 2^-FRACTION, if that is exact and below 2¹²⁵.
-#[inline]
-fn to_fixed(x: f64) -> Option<i128> {
-    let bits = x.to_bits();
-    let power = (bits >> 52 & 0x7ff) as i32;
-    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
-    let shift = power - 1075 + FRACTION;
-    let magnitude = if power == 0 {
-        return (x == 0.0).then_some(0);
-    } else if (0..=72).contains(&shift) {
-        i128::from(mantissa) << shift
-    } else if (-52..0).contains(&shift) && mantissa & ((1 << -shift) - 1) == 0 {
-        i128::from(mantissa >> -shift)
-    } else {
-        return None;
-    };
-    Some(if x < 0.0 { -magnitude } else { magnitude })
-}
-
-/// Mantissa and exponent above [`LEAST`] of a finite double.
-fn parts(x: f64) -> (u64, u32) {
-    let power = (x.to_bits() >> 52 & 0x7ff) as u32;
-    let fraction = x.to_bits() & ((1 << 52) - 1);
-    if power == 0 { (fraction, 0) } else { (fraction | 1 << 52, power - 1) }
-}
-
-/// An exact sum of doubles. Encoding: `00` if no value was added; else a byte of flags (1, and 2 for +infinity, 4 for −infinity, 8
-/// for NaN among the values), then the sum of the finite ones, m · 2^e with odd m (zero: m = e = 0): e in 16 bits, little
-/// endian; 16 bits, little endian: number of magnitude bytes of m, highest bit for negative; the magnitude, big endian.
+/// An exact sum of doubles: that of [`WideDouble`], with its encoding.
+///
+/// Nearly all sums need no more than 120 bits: a group's state takes 16 bytes, not 32.
 #[derive(Clone, Default, Debug)]
-pub(super) struct ExactDouble {
-    fixed: i128,
-    wide: Option<Box<WideSum>>,
-    flags: u8,
+pub(super) enum ExactDouble {
+    /// No value was added.
+    #[default]
+    Empty,
+    /// In steps of 2^-FRACTION; in pieces, so that they lie around the enum's tag.
+    Short { low: u64, middle: u32, high: u16, top: i8 },
+    /// Of any size, and of values that are no numbers: once a sum is long, it stays so.
+    Long(Box<WideDouble>),
+}
+
+const _: () = assert!(size_of::<ExactDouble>() == 16);
+
+/// The pieces of a short sum, put together.
+#[inline(always)]
+fn join(low: u64, middle: u32, high: u16, top: i8) -> i128 {
+    let upper = i64::from(top) << 48 | i64::from(high) << 32 | i64::from(middle);
+    i128::from(upper) << 64 | i128::from(low)
+}
+
+/// A sum in steps of 2^-FRACTION, if it is short.
+#[inline(always)]
+fn short(sum: i128) -> Option<ExactDouble> {
+    let upper = (sum >> 64) as i64;
+    let (middle, high, top) = (upper as u32, (upper >> 32) as u16, (upper >> 48) as i8);
+    let fits = upper << (128 - SHORT_BITS) >> (128 - SHORT_BITS) == upper;
+    fits.then_some(ExactDouble::Short { low: sum as u64, middle, high, top })
 }
 
 impl ExactDouble {
     #[inline]
     pub(super) fn add(&mut self, x: f64) {
-        self.flags |= SOME;
-        match to_fixed(x) {
-            Some(fixed) => self.add_fixed(fixed),
-            None => self.add_wide(x),
-        }
-    }
-
-    #[inline]
-    fn add_fixed(&mut self, fixed: i128) {
-        match self.fixed.checked_add(fixed) {
-            Some(sum) => self.fixed = sum,
-            None => {
-                self.spill();
-                self.fixed = fixed;
-            }
-        }
-    }
-
-    #[cold]
-    fn add_wide(&mut self, x: f64) {
-        if x.is_finite() {
-            let (mantissa, position) = parts(x);
-            self.wide.get_or_insert_with(Wide::new).add(mantissa, position, x < 0.0);
+        if let (Some(sum), Some(value)) = (self.short_sum(), to_fixed(x))
+            // Neither has more than 126 bits.
+            && let Some(sum) = short(sum + value)
+        {
+            *self = sum;
         } else {
-            self.flags |= if x.is_nan() {
-                NAN
-            } else if x > 0.0 {
-                POSITIVE_INFINITY
-            } else {
-                NEGATIVE_INFINITY
-            };
+            self.long().add(x);
         }
     }
 
-    /// Moves the fixed-point part into the wide one.
+    /// The sum in steps of 2^-FRACTION, unless it is long.
+    #[inline(always)]
+    fn short_sum(&self) -> Option<i128> {
+        match *self {
+            ExactDouble::Empty => Some(0),
+            ExactDouble::Short { low, middle, high, top } => Some(join(low, middle, high, top)),
+            ExactDouble::Long(_) => None,
+        }
+    }
+
+    /// This sum, which is a long one from now on.
     #[cold]
-    fn spill(&mut self) {
-        let position = (-FRACTION - LEAST) as u32;
-        let wide = self.wide.get_or_insert_with(Wide::new);
-        wide.add_wide(self.fixed.unsigned_abs(), position, self.fixed < 0);
-        self.fixed = 0;
+    fn long(&mut self) -> &mut WideDouble {
+        if !matches!(self, ExactDouble::Long(_)) {
+            *self = ExactDouble::Long(Box::new(self.to_wide()));
+        }
+        match self {
+            ExactDouble::Long(sum) => sum,
+            _ => unreachable!("it was made long"),
+        }
+    }
+
+    fn to_wide(&self) -> WideDouble {
+        match self {
+            ExactDouble::Empty => WideDouble::default(),
+            ExactDouble::Short { .. } => WideDouble::of_fixed(self.short_sum().unwrap_or_default()),
+            ExactDouble::Long(sum) => (**sum).clone(),
+        }
+    }
+
+    fn of(sum: WideDouble) -> ExactDouble {
+        match sum.only_fixed().and_then(short) {
+            Some(short) => short,
+            None if !sum.is_some() => ExactDouble::Empty,
+            None => ExactDouble::Long(Box::new(sum)),
+        }
     }
 
     pub(super) fn is_some(&self) -> bool {
-        self.flags & SOME != 0
+        !matches!(self, ExactDouble::Empty)
     }
 
     /// The sum if it is not a finite number.
     pub(super) fn special(&self) -> Option<f64> {
-        match self.flags & !SOME {
-            0 => None,
-            POSITIVE_INFINITY => Some(f64::INFINITY),
-            NEGATIVE_INFINITY => Some(f64::NEG_INFINITY),
-            _ => Some(f64::NAN),
-        }
+        if let ExactDouble::Long(sum) = self { sum.special() } else { None }
     }
 
     /// The sum of the finite values in steps of 2^exponent, if 128 bits hold it.
     pub(super) fn small(&self) -> Option<(i128, i32)> {
-        self.wide.is_none().then_some((self.fixed, -FRACTION))
+        match self {
+            ExactDouble::Long(sum) => sum.small(),
+            short => short.short_sum().map(|sum| (sum, -FRACTION)),
+        }
     }
 
     /// The sum of the finite values.
     pub(super) fn total(&self) -> Dyadic {
-        if let Some((fixed, exponent)) = self.small() {
-            return Dyadic { negative: fixed < 0, magnitude: fixed.unsigned_abs().into(), exponent };
-        }
-        let mut all = self.clone();
-        all.spill();
-        let (negative, magnitude) = all.wide.map_or_else(Default::default, |wide| wide.total());
-        Dyadic { negative, magnitude, exponent: LEAST }
+        self.to_wide().total()
     }
 
     /// The sum, rounded once; ±infinity beyond the range of doubles.
     pub(super) fn round(&self) -> f64 {
-        self.special().unwrap_or_else(|| match self.small() {
-            // The conversion rounds to nearest even; no such result is subnormal.
-            Some((fixed, _)) => fixed as f64 * 2f64.powi(-FRACTION),
-            None => self.total().round(),
-        })
+        match self {
+            ExactDouble::Long(sum) => sum.round(),
+            short => short.short_sum().map_or(0.0, round_fixed),
+        }
     }
 
-    /// What the rounded sum does not say: nothing if it is exact; what rounding took away (a byte 16, then a number as in the encoding)
-    /// if both are in fixed point; else the encoding of the whole.
-    pub(super) fn rest(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.append_rest(&mut bytes).then_some(bytes)
-    }
-
-    /// Appends [`ExactDouble::rest`]; whether there is one.
+    /// Appends what the rounded sum does not say, as [`WideDouble::append_rest`]; whether there is something.
     pub(super) fn append_rest(&self, into: &mut Vec<u8>) -> bool {
-        if !self.is_some() {
-            return false;
+        match self {
+            ExactDouble::Long(sum) => sum.append_rest(into),
+            short => short.short_sum().is_some_and(|sum| append_rest_of_fixed(sum, into)),
         }
-        if self.wide.is_some() {
-            // Its value may fit into fixed point nevertheless: the same sum has the same rest.
-            let start = into.len();
-            self.encode(into);
-            return match ExactDouble::decode(&into[start..]).filter(|same| same.wide.is_none()) {
-                Some(same) => {
-                    into.truncate(start);
-                    same.append_rest(into)
-                }
-                None => true,
-            };
-        }
-        let remainder = || match (self.special(), self.small(), to_fixed(self.round())) {
-            (None, Some((fixed, _)), Some(rounded)) => Some(fixed - rounded),
-            _ => None,
-        };
-        match remainder() {
-            Some(0) => return false,
-            Some(remainder) => {
-                into.push(REMAINDER);
-                encode_small(remainder, -FRACTION, into);
-            }
-            None => self.encode(into),
-        }
-        true
     }
 
-    /// Adds [`ExactDouble::rest`] to the rounded sum; `None` if it is not the rest of this one.
+    /// Adds a rest to the rounded sum; `None` if it is not the rest of this one.
     pub(super) fn restore_rest(&mut self, rest: &[u8]) -> Option<()> {
-        let rounded = self.clone();
-        match rest.split_first()? {
-            (&REMAINDER, mut number) => {
-                let remainder = Dyadic::decode(&mut number)?;
-                let shift = remainder.exponent + FRACTION;
-                if !number.is_empty() || shift < 0 || remainder.magnitude.bits() + shift as u64 > 126 {
-                    return None;
-                }
-                let magnitude = (remainder.magnitude << shift).to_i128()?;
-                self.add_fixed(if remainder.negative { -magnitude } else { magnitude });
-            }
-            _ => *self = ExactDouble::decode(rest)?,
-        }
-        let is_its_own = self.rest().is_some_and(|own| own == rest);
-        let is_same = self.round().to_bits() == rounded.round().to_bits();
-        (is_its_own && is_same).then_some(())
+        let mut sum = self.to_wide();
+        sum.restore_rest(rest)?;
+        *self = ExactDouble::of(sum);
+        Some(())
     }
 
     pub(super) fn decode_front(bytes: &mut &[u8]) -> Option<ExactDouble> {
-        let [flags] = take_bytes(bytes)?;
-        if flags == 0 {
-            return Some(ExactDouble::default());
-        }
-        if flags & SOME == 0 || flags > 15 {
-            return None;
-        }
-        let total = Dyadic::decode(bytes)?;
-        let mut sum = ExactDouble { flags, ..ExactDouble::default() };
-        let shift = total.exponent + FRACTION;
-        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 126 {
-            let magnitude = (total.magnitude << shift).to_i128()?;
-            sum.fixed = if total.negative { -magnitude } else { magnitude };
-        } else {
-            let shift = u64::try_from(total.exponent - LEAST).ok()?;
-            sum.wide = Some(Wide::of(total.negative, &(total.magnitude << shift))?);
-        }
-        Some(sum)
+        WideDouble::decode_front(bytes).map(ExactDouble::of)
     }
 }
 
 impl Cell for ExactDouble {
+    #[inline]
     fn merge(&mut self, other: &Self) {
-        self.flags |= other.flags;
-        self.add_fixed(other.fixed);
-        if let Some(theirs) = &other.wide {
-            match &mut self.wide {
-                Some(ours) => ours.merge(theirs),
-                ours => *ours = Some(theirs.clone()),
-            }
+        match other {
+            ExactDouble::Empty => {}
+            ExactDouble::Long(theirs) => self.long().merge(theirs),
+            short_one => match (self.short_sum(), short_one.short_sum()) {
+                (Some(ours), Some(theirs)) if let Some(sum) = short(ours + theirs) => *self = sum,
+                _ => self.long().merge(&short_one.to_wide()),
+            },
         }
     }
 
     fn encode(&self, into: &mut Vec<u8>) {
-        into.push(self.flags);
-        if self.is_some() {
-            match self.small() {
-                Some((fixed, exponent)) => encode_small(fixed, exponent, into),
-                None => self.total().encode(into),
+        match self {
+            ExactDouble::Empty => into.push(0),
+            ExactDouble::Short { .. } => {
+                into.push(SOME);
+                encode_small(self.short_sum().unwrap_or_default(), -FRACTION, into);
             }
+            ExactDouble::Long(sum) => sum.encode(into),
         }
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let sum = ExactDouble::decode_front(&mut bytes)?;
-        bytes.is_empty().then_some(sum)
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        WideDouble::decode(bytes).map(ExactDouble::of)
     }
 
     fn heap_bytes(&self) -> usize {
-        self.wide.as_ref().map_or(0, |_| size_of::<WideSum>())
-    }
-}
-
-/// An exact sum of squares of finite doubles.
-#[derive(Clone, Default, Debug)]
-pub(super) struct DoubleSquares {
-    /// In steps of 2^(-2 · FRACTION).
-    fixed: SquareSum,
-    wide: Option<Box<WideSquares>>,
-}
-
-impl DoubleSquares {
-    #[inline]
-    pub(super) fn add(&mut self, x: f64) {
-        match to_fixed(x) {
-            Some(fixed) => self.fixed.add(fixed),
-            None if x.is_finite() => {
-                let (mantissa, position) = parts(x);
-                let square = u128::from(mantissa) * u128::from(mantissa);
-                self.wide.get_or_insert_with(Wide::new).add_wide(square, 2 * position, false);
-            }
-            None => {}
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: &DoubleSquares) {
-        self.fixed.merge(&other.fixed);
-        if let Some(theirs) = &other.wide {
-            match &mut self.wide {
-                Some(ours) => ours.merge(theirs),
-                ours => *ours = Some(theirs.clone()),
-            }
-        }
-    }
-
-    pub(super) fn total(&self) -> Dyadic {
-        let fixed = self.fixed.total();
-        match &self.wide {
-            None => Dyadic { negative: false, magnitude: fixed, exponent: -2 * FRACTION },
-            Some(wide) => {
-                let shift = (-2 * FRACTION - 2 * LEAST) as u64;
-                Dyadic { negative: false, magnitude: (fixed << shift) + wide.total().1, exponent: 2 * LEAST }
-            }
-        }
-    }
-
-    pub(super) fn of(total: Dyadic) -> Option<DoubleSquares> {
-        if total.negative {
-            return None;
-        }
-        let mut squares = DoubleSquares::default();
-        let shift = total.exponent + 2 * FRACTION;
-        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 316 {
-            squares.fixed = SquareSum::of(&(total.magnitude << shift))?;
-        } else {
-            let shift = u64::try_from(total.exponent - 2 * LEAST).ok()?;
-            squares.wide = Some(Wide::of(false, &(total.magnitude << shift))?);
-        }
-        Some(squares)
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.wide.as_ref().map_or(0, |_| size_of::<WideSquares>())
+        if let ExactDouble::Long(sum) = self { size_of::<WideDouble>() + sum.heap_bytes() } else { 0 }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use num_bigint::{BigInt, BigUint, Sign};
-    use num_traits::Zero;
     use proptest::{prelude::*, sample::select};
 
+    use super::*;
+
+    /// Those around the limits, too.
     fn doubles() -> impl Strategy<Value = f64> {
+        let limit = 2f64.powi(SHORT_BITS as i32 - 1 - FRACTION);
         prop_oneof![
-            any::<f64>().prop_filter("finite", |x| x.is_finite()),
+            any::<f64>(),
             -1000.0..1000.0,
+            -limit..limit,
             select(vec![
-                0.1,
-                -0.1,
-                1e308,
-                -1e308,
-                f64::MAX,
-                5e-324,
-                -5e-324,
                 0.0,
                 -0.0,
-                1e15,
-                1e22,
-                2f64.powi(52),
-                1e-8
+                0.1,
+                2f64.powi(-FRACTION),
+                -2f64.powi(-FRACTION),
+                limit,
+                -limit,
+                limit / 2.0,
+                limit - 2f64.powi(-8),
+                1e16,
+                5e-324,
+                f64::MAX,
+                f64::INFINITY,
+                f64::NEG_INFINITY,
+                f64::NAN,
             ]),
         ]
-    }
-
-    /// In units of 2^LEAST.
-    fn big(x: f64) -> BigInt {
-        let (mantissa, position) = parts(x);
-        BigInt::from_biguint(if x < 0.0 { Sign::Minus } else { Sign::Plus }, BigUint::from(mantissa) << position)
-    }
-
-    fn value(total: &Dyadic, least: i32) -> BigInt {
-        let sign = if total.negative { Sign::Minus } else { Sign::Plus };
-        if total.magnitude.is_zero() {
-            return BigInt::zero();
-        }
-        let total = total.clone().normalised();
-        BigInt::from_biguint(sign, total.magnitude << (total.exponent - least) as u32)
-    }
-
-    fn encoded(sum: &ExactDouble) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        sum.encode(&mut bytes);
-        bytes
     }
 
     fn sum(values: &[f64]) -> ExactDouble {
@@ -379,114 +215,71 @@ mod tests {
         sum
     }
 
-    /// The sum as it is stored: rounded, and with its rest.
-    fn stored(sum: &ExactDouble, rest: Option<&[u8]>) -> Option<ExactDouble> {
-        let mut back = ExactDouble::default();
-        if sum.is_some() {
-            back.add(sum.round());
-        }
-        rest.map_or(Some(()), |rest| back.restore_rest(rest)).map(|()| back)
+    fn wide(values: &[f64]) -> WideDouble {
+        let mut sum = WideDouble::default();
+        values.iter().for_each(|x| sum.add(*x));
+        sum
+    }
+
+    fn encoded(sum: &impl Cell) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        sum.encode(&mut bytes);
+        bytes
+    }
+
+    fn rest(sum: &ExactDouble) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        sum.append_rest(&mut bytes).then_some(bytes)
     }
 
     proptest! {
         #[test]
-        fn a_rounded_sum_and_its_rest_are_the_sum(
+        fn it_says_what_the_wide_one_says(
             values in prop::collection::vec(doubles(), 0..12),
-            special in prop::option::of(select(vec![f64::INFINITY, f64::NEG_INFINITY, f64::NAN])),
-            other in doubles(),
+            at in 0usize..12,
         ) {
-            let values: Vec<f64> = values.into_iter().chain(special).collect();
-            let all = sum(&values);
-            let rest = all.rest();
-            let back = stored(&all, rest.as_deref());
-            prop_assert_eq!(back.map(|back| encoded(&back)), Some(encoded(&all)));
-            // The way taken does not show, and what is the rest of another sum is refused or gives a sum that has this rest.
-            let mut wide = ExactDouble { flags: all.flags, ..ExactDouble::default() };
-            values.iter().for_each(|x| wide.add_wide(*x));
-            prop_assert_eq!(wide.rest(), rest.clone());
-            if let (Some(rest), Some(forged)) = (&rest, stored(&sum(&[other]), rest.as_deref())) {
-                prop_assert_eq!(forged.rest(), Some(rest.clone()));
-                prop_assert_eq!(forged.round(), other);
-            }
-        }
-
-        #[test]
-        fn sums_are_exact(values in prop::collection::vec(doubles(), 0..60), at in 0usize..60) {
-            let expected: BigInt = values.iter().map(|x| big(*x)).sum();
-            let all = sum(&values);
-            prop_assert_eq!(value(&all.total(), LEAST), expected);
-            prop_assert_eq!(all.round().to_bits(), all.total().round().to_bits());
-            // Neither the order nor the way taken shows.
+            let (exact, wide) = (sum(&values), wide(&values));
             let (left, right) = values.split_at(at.min(values.len()));
             let mut merged = sum(right);
             merged.merge(&sum(left));
-            prop_assert_eq!(encoded(&merged), encoded(&all));
-            let mut wide = ExactDouble::default();
-            values.iter().rev().for_each(|x| {
-                wide.flags |= SOME;
-                wide.add_wide(*x);
-            });
-            prop_assert_eq!(encoded(&wide), encoded(&all));
-            let back = ExactDouble::decode(&encoded(&all)).unwrap();
-            prop_assert_eq!(encoded(&back), encoded(&all));
+            let decoded = ExactDouble::decode(&encoded(&exact)).unwrap();
+            let mut restored = ExactDouble::default();
+            if exact.is_some() {
+                restored.add(exact.round());
+            }
+            if let Some(rest) = rest(&exact) {
+                prop_assert_eq!(restored.restore_rest(&rest), Some(()));
+            }
+            for same in [exact, merged, decoded, restored] {
+                prop_assert_eq!(encoded(&same), encoded(&wide));
+                prop_assert_eq!(rest(&same), wide.rest());
+                prop_assert_eq!(same.round().to_bits(), wide.round().to_bits());
+                prop_assert_eq!(same.special().map(f64::to_bits), wide.special().map(f64::to_bits));
+                prop_assert_eq!(same.is_some(), wide.is_some());
+                prop_assert_eq!(same.total().normalised(), wide.total().normalised());
+                if let Some((small, exponent)) = same.small() {
+                    let small = Dyadic { negative: small < 0, magnitude: small.unsigned_abs().into(), exponent };
+                    prop_assert_eq!(small.normalised(), wide.total().normalised());
+                }
+            }
         }
 
         #[test]
-        fn squares_are_exact(values in prop::collection::vec(doubles(), 0..60)) {
-            let expected: BigInt = values.iter().map(|x| big(*x) * big(*x)).sum();
-            let mut squares = DoubleSquares::default();
-            values.iter().for_each(|x| squares.add(*x));
-            prop_assert_eq!(value(&squares.total(), 2 * LEAST), expected);
-            let back = DoubleSquares::of(squares.total().normalised()).unwrap();
-            prop_assert_eq!(back.total().normalised(), squares.total().normalised());
-        }
-
-        #[test]
-        fn fixed_point_is_exact(x in doubles()) {
-            if let Some(fixed) = to_fixed(x) {
-                prop_assert_eq!(fixed as f64 * 2f64.powi(-FRACTION), x);
+        fn short_sums_are_those_that_fit(sum in any::<i128>(), shift in 0u32..128) {
+            let sum = sum >> shift;
+            let bits = 129 - (if sum < 0 { !sum } else { sum }).leading_zeros();
+            prop_assert_eq!(short(sum).is_some(), bits <= SHORT_BITS);
+            if let Some(short) = short(sum) {
+                prop_assert_eq!(short.short_sum(), Some(sum));
             }
         }
     }
 
     #[test]
-    fn bytes_never_change() {
-        for (values, bytes) in [
-            (vec![], "00"),
-            (vec![0.0], "0100000000"),
-            (vec![0.5, 1.0], "01ffff010003"),
-            (vec![-3.0], "010000018003"),
-            (vec![f64::INFINITY, f64::NAN, 4.0], "0b0200010001"),
-            (vec![1e308, -1e308], "0100000000"),
-            (vec![5e-324], "01cefb010001"),
-        ] {
-            let hex: String = encoded(&sum(&values)).iter().map(|b| format!("{b:02x}")).collect();
-            assert_eq!(hex, bytes, "{values:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_of_rests_never_change() {
-        for (values, bytes) in [
-            (vec![], None),
-            (vec![0.1], None),
-            (vec![0.1, 0.2], Some("10c9ff018001")),
-            (vec![2f64.powi(40), 2f64.powi(-20)], Some("10ecff010001")),
-            (vec![1e16, 1.0], Some("01000007002386f26fc10001")),
-            (vec![f64::INFINITY, 4.0], Some("030200010001")),
-            (vec![5e-324], Some("01cefb010001")),
-        ] {
-            let hex = sum(&values).rest().map(|rest| rest.iter().map(|b| format!("{b:02x}")).collect::<String>());
-            assert_eq!(hex.as_deref(), bytes, "{values:?}");
-        }
-    }
-
-    #[test]
-    fn edges_of_the_range() {
-        assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]).round(), f64::MAX);
-        assert_eq!(sum(&[f64::MAX, f64::MAX]).round(), f64::INFINITY);
-        assert_eq!(sum(&[1e16, 1.0, -1e16]).round(), 1.0);
-        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).round().is_nan());
-        assert_eq!(sum(&[-0.0]).round().to_bits(), 0);
+    fn amounts_are_short() {
+        assert!(matches!(sum(&[12.34, -0.1, 1e13, 3e-5]), ExactDouble::Short { .. }));
+        assert!(matches!(sum(&[0.0]), ExactDouble::Short { .. }));
+        assert!(matches!(sum(&[1e14]), ExactDouble::Long(_)));
+        assert!(matches!(sum(&[1e-30]), ExactDouble::Long(_)));
     }
 }

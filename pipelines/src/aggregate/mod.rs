@@ -18,6 +18,7 @@ mod rounding;
 mod scalar;
 mod sum;
 mod wide;
+mod wide_double;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,10 +6,11 @@ use polars::prelude::Column;
 use crate::{
     aggregate::{
         accumulator::{Aggregate, Cell, Rows, Stored, take_bytes, wrong_argument},
-        exact_double::{DoubleSquares, ExactDouble},
+        exact_double::ExactDouble,
         integer_sum::{ExactInteger, SquareSum},
         rounding::{Dyadic, decode_integer, encode_integer, round_ratio, round_ratio_small, round_sqrt},
         sum::add_integers,
+        wide_double::DoubleSquares,
     },
     columns::{self, TypedColumn, Values},
     error::PipelineError,

@@ -350,6 +350,13 @@ pub(crate) fn cell_len(bytes: &[u8], data_type: DataType) -> Option<usize> {
     (len <= bytes.len()).then_some(len)
 }
 
+/// The encoding of a column's value at the front of `bytes`.
+#[inline(always)]
+fn first_cell<'a>(bytes: &'a [u8], data_type: DataType, name: &str) -> Result<&'a [u8], PipelineError> {
+    let ends = || PipelineError::Stored(format!("a key ends within the column \"{name}\""));
+    Ok(&bytes[..cell_len(bytes, data_type).ok_or_else(ends)?])
+}
+
 /// Takes the encoding of one value off the front of `bytes`.
 pub fn decode_value(bytes: &mut &[u8], data_type: DataType) -> Result<Value, PipelineError> {
     let damaged = || PipelineError::Stored("a key ends within a value".to_owned());
@@ -430,10 +437,9 @@ fn decode_column(
     let mut cells: Vec<&[u8]> = Vec::with_capacity(starts.len());
     for (start, end) in starts.iter_mut().zip(&keys.ends) {
         let rest = &keys.bytes[*start..*end];
-        let len = cell_len(rest, data_type)
-            .ok_or_else(|| PipelineError::Stored(format!("a key ends within the column \"{name}\"")))?;
-        cells.push(&rest[..len]);
-        *start += len;
+        let cell = first_cell(rest, data_type, name)?;
+        cells.push(cell);
+        *start += cell.len();
     }
     let validity = columns::bitmap(cells.iter().map(|cell| cell[0] != NULL));
     fn values<T: Default>(cells: &[&[u8]], value: impl Fn(&[u8]) -> T) -> Vec<T> {
@@ -460,19 +466,14 @@ fn decode_texts(keys: &EncodedKeys, starts: &mut [usize], name: &str) -> Result<
     for (start, end) in starts.iter_mut().zip(&keys.ends) {
         let rest = &keys.bytes[*start..*end];
         if last.is_empty() || !rest.starts_with(last) {
-            let len = cell_len(rest, DataType::Text)
-                .ok_or_else(|| PipelineError::Stored(format!("a key ends within the column \"{name}\"")))?;
-            last = &rest[..len];
+            last = first_cell(rest, DataType::Text, name)?;
             text = if last[0] == NULL { Cow::default() } else { text_of(&last[1..])? };
         }
         let at = *start + 1;
         *start += last.len();
         match (last[0], &text) {
             (NULL, _) => texts.push_null(),
-            (_, Cow::Borrowed(text)) => match columns::short_view(&keys.bytes, at, at + text.len()) {
-                Some(view) => texts.push_view(view, &[]),
-                None => texts.push_value(text),
-            },
+            (_, Cow::Borrowed(text)) => columns::push_part(&mut texts, &keys.bytes, at, at + text.len(), || text),
             (_, Cow::Owned(text)) => texts.push_value(text),
         }
     }

@@ -1,0 +1,532 @@
+//! Exact sums of doubles and of their squares, of any size.
+//!
+//! Most values are multiples of 2⁻⁷⁴ below 2⁵² and go into 128-bit fixed point. What does not fit goes into a wide accumulator
+//! as in R. M. Neal, "Fast exact summation using small and large superaccumulators" (2015), section 2: 32-bit digits in 64-bit
+//! integers, carried over only when they could overflow. The sum is the exact total of both parts, so that neither the way a
+//! value took nor the order can be seen in it.
+
+use num_traits::ToPrimitive;
+
+use crate::aggregate::{
+    accumulator::{Cell, take_bytes},
+    integer_sum::SquareSum,
+    rounding::{Dyadic, encode_small},
+    wide::{Wide, WideSquares, WideSum},
+};
+
+/// Steps of the fixed-point part are 2^-FRACTION.
+pub(super) const FRACTION: i32 = 74;
+/// Exponent of the least bit of a double.
+const LEAST: i32 = -1074;
+
+/// Sums in steps of 2^-FRACTION below this round to doubles that [`to_fixed`] takes: to less than 2¹²⁵ steps.
+const FIXED_LIMIT: u128 = (1 << 125) - (1 << 71);
+
+/// A flag: there were values.
+pub(super) const SOME: u8 = 1;
+const POSITIVE_INFINITY: u8 = 2;
+const NEGATIVE_INFINITY: u8 = 4;
+const NAN: u8 = 8;
+/// In the place of flags: what follows is added to the rounded sum.
+const REMAINDER: u8 = 16;
+
+/// `x` in steps of 2^-FRACTION, if that is exact and below 2¹²⁵.
+#[inline]
+pub(super) fn to_fixed(x: f64) -> Option<i128> {
+    let bits = x.to_bits();
+    let power = (bits >> 52 & 0x7ff) as i32;
+    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    let shift = power - 1075 + FRACTION;
+    let magnitude = if power == 0 {
+        return (x == 0.0).then_some(0);
+    } else if (0..=72).contains(&shift) {
+        i128::from(mantissa) << shift
+    } else if (-52..0).contains(&shift) && mantissa & ((1 << -shift) - 1) == 0 {
+        i128::from(mantissa >> -shift)
+    } else {
+        return None;
+    };
+    Some(if x < 0.0 { -magnitude } else { magnitude })
+}
+
+/// A sum in steps of 2^-FRACTION, rounded once. The conversion rounds to nearest even; no such result is subnormal.
+#[inline]
+pub(super) fn round_fixed(fixed: i128) -> f64 {
+    fixed as f64 * 2f64.powi(-FRACTION)
+}
+
+/// What rounding to the 53 bits of a double, to nearest even, takes away from a sum.
+#[inline]
+fn rounded_away(fixed: i128) -> i128 {
+    let magnitude = fixed.unsigned_abs();
+    let dropped = (128 - magnitude.leading_zeros()).saturating_sub(53);
+    if dropped == 0 {
+        return 0;
+    }
+    let (kept, rest) = (magnitude >> dropped, magnitude & ((1 << dropped) - 1));
+    let half = 1 << (dropped - 1);
+    let up = rest > half || (rest == half && kept & 1 == 1);
+    let away = rest as i128 - if up { 1 << dropped } else { 0 };
+    if fixed < 0 { -away } else { away }
+}
+
+/// Appends what the rounded sum in steps of 2^-FRACTION does not say of it: see [`WideDouble::rest`]. Whether there is something.
+#[inline]
+pub(super) fn append_rest_of_fixed(fixed: i128, into: &mut Vec<u8>) -> bool {
+    let away = rounded_away(fixed);
+    if away != 0 {
+        into.push(REMAINDER);
+        encode_small(away, -FRACTION, into);
+    }
+    away != 0
+}
+
+/// Mantissa and exponent above [`LEAST`] of a finite double.
+fn parts(x: f64) -> (u64, u32) {
+    let power = (x.to_bits() >> 52 & 0x7ff) as u32;
+    let fraction = x.to_bits() & ((1 << 52) - 1);
+    if power == 0 { (fraction, 0) } else { (fraction | 1 << 52, power - 1) }
+}
+
+/// An exact sum of doubles. Encoding: `00` if no value was added; else a byte of flags (1, and 2 for +infinity, 4 for −infinity, 8
+/// for NaN among the values), then the sum of the finite ones, m · 2^e with odd m (zero: m = e = 0): e in 16 bits, little
+/// endian; 16 bits, little endian: number of magnitude bytes of m, highest bit for negative; the magnitude, big endian.
+#[derive(Clone, Default, Debug)]
+pub(super) struct WideDouble {
+    fixed: i128,
+    wide: Option<Box<WideSum>>,
+    flags: u8,
+}
+
+impl WideDouble {
+    /// A sum of values that were there, in steps of 2^-FRACTION.
+    pub(super) fn of_fixed(fixed: i128) -> WideDouble {
+        WideDouble { fixed, wide: None, flags: SOME }
+    }
+
+    /// The sum in steps of 2^-FRACTION, if there were values and that says all.
+    pub(super) fn only_fixed(&self) -> Option<i128> {
+        (self.flags == SOME && self.wide.is_none()).then_some(self.fixed)
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, x: f64) {
+        self.flags |= SOME;
+        match to_fixed(x) {
+            Some(fixed) => self.add_fixed(fixed),
+            None => self.add_wide(x),
+        }
+    }
+
+    #[inline]
+    fn add_fixed(&mut self, fixed: i128) {
+        match self.fixed.checked_add(fixed) {
+            Some(sum) => self.fixed = sum,
+            None => {
+                self.spill();
+                self.fixed = fixed;
+            }
+        }
+    }
+
+    #[cold]
+    fn add_wide(&mut self, x: f64) {
+        if x.is_finite() {
+            let (mantissa, position) = parts(x);
+            self.wide.get_or_insert_with(Wide::new).add(mantissa, position, x < 0.0);
+        } else {
+            self.flags |= if x.is_nan() {
+                NAN
+            } else if x > 0.0 {
+                POSITIVE_INFINITY
+            } else {
+                NEGATIVE_INFINITY
+            };
+        }
+    }
+
+    /// Moves the fixed-point part into the wide one.
+    #[cold]
+    fn spill(&mut self) {
+        let position = (-FRACTION - LEAST) as u32;
+        let wide = self.wide.get_or_insert_with(Wide::new);
+        wide.add_wide(self.fixed.unsigned_abs(), position, self.fixed < 0);
+        self.fixed = 0;
+    }
+
+    pub(super) fn is_some(&self) -> bool {
+        self.flags & SOME != 0
+    }
+
+    /// The sum if it is not a finite number.
+    pub(super) fn special(&self) -> Option<f64> {
+        match self.flags & !SOME {
+            0 => None,
+            POSITIVE_INFINITY => Some(f64::INFINITY),
+            NEGATIVE_INFINITY => Some(f64::NEG_INFINITY),
+            _ => Some(f64::NAN),
+        }
+    }
+
+    /// The sum of the finite values in steps of 2^exponent, if 128 bits hold it.
+    pub(super) fn small(&self) -> Option<(i128, i32)> {
+        self.wide.is_none().then_some((self.fixed, -FRACTION))
+    }
+
+    /// The sum of the finite values.
+    pub(super) fn total(&self) -> Dyadic {
+        if let Some((fixed, exponent)) = self.small() {
+            return Dyadic { negative: fixed < 0, magnitude: fixed.unsigned_abs().into(), exponent };
+        }
+        let mut all = self.clone();
+        all.spill();
+        let (negative, magnitude) = all.wide.map_or_else(Default::default, |wide| wide.total());
+        Dyadic { negative, magnitude, exponent: LEAST }
+    }
+
+    /// The sum, rounded once; ±infinity beyond the range of doubles.
+    pub(super) fn round(&self) -> f64 {
+        self.special().unwrap_or_else(|| match self.small() {
+            Some((fixed, _)) => round_fixed(fixed),
+            None => self.total().round(),
+        })
+    }
+
+    /// What the rounded sum does not say: nothing if it is exact; what rounding took away (a byte 16, then a number as in the encoding)
+    /// if both are in fixed point; else the encoding of the whole.
+    pub(super) fn rest(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.append_rest(&mut bytes).then_some(bytes)
+    }
+
+    /// Appends [`WideDouble::rest`]; whether there is one.
+    pub(super) fn append_rest(&self, into: &mut Vec<u8>) -> bool {
+        if !self.is_some() {
+            return false;
+        }
+        if self.wide.is_some() {
+            // Its value may fit into fixed point nevertheless: the same sum has the same rest.
+            let start = into.len();
+            self.encode(into);
+            return match WideDouble::decode(&into[start..]).filter(|same| same.wide.is_none()) {
+                Some(same) => {
+                    into.truncate(start);
+                    same.append_rest(into)
+                }
+                None => true,
+            };
+        }
+        match self.special() {
+            // Rounded, it would be in fixed point too.
+            None if self.fixed.unsigned_abs() < FIXED_LIMIT => append_rest_of_fixed(self.fixed, into),
+            _ => {
+                self.encode(into);
+                true
+            }
+        }
+    }
+
+    /// Adds [`WideDouble::rest`] to the rounded sum; `None` if it is not the rest of this one.
+    pub(super) fn restore_rest(&mut self, rest: &[u8]) -> Option<()> {
+        let rounded = self.clone();
+        match rest.split_first()? {
+            (&REMAINDER, mut number) => {
+                let remainder = Dyadic::decode(&mut number)?;
+                let shift = remainder.exponent + FRACTION;
+                if !number.is_empty() || shift < 0 || remainder.magnitude.bits() + shift as u64 > 126 {
+                    return None;
+                }
+                let magnitude = (remainder.magnitude << shift).to_i128()?;
+                self.add_fixed(if remainder.negative { -magnitude } else { magnitude });
+            }
+            _ => *self = WideDouble::decode(rest)?,
+        }
+        let is_its_own = self.rest().is_some_and(|own| own == rest);
+        let is_same = self.round().to_bits() == rounded.round().to_bits();
+        (is_its_own && is_same).then_some(())
+    }
+
+    pub(super) fn decode_front(bytes: &mut &[u8]) -> Option<WideDouble> {
+        let [flags] = take_bytes(bytes)?;
+        if flags == 0 {
+            return Some(WideDouble::default());
+        }
+        if flags & SOME == 0 || flags > 15 {
+            return None;
+        }
+        let total = Dyadic::decode(bytes)?;
+        let mut sum = WideDouble { flags, ..WideDouble::default() };
+        let shift = total.exponent + FRACTION;
+        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 126 {
+            let magnitude = (total.magnitude << shift).to_i128()?;
+            sum.fixed = if total.negative { -magnitude } else { magnitude };
+        } else {
+            let shift = u64::try_from(total.exponent - LEAST).ok()?;
+            sum.wide = Some(Wide::of(total.negative, &(total.magnitude << shift))?);
+        }
+        Some(sum)
+    }
+}
+
+impl Cell for WideDouble {
+    fn merge(&mut self, other: &Self) {
+        self.flags |= other.flags;
+        self.add_fixed(other.fixed);
+        if let Some(theirs) = &other.wide {
+            match &mut self.wide {
+                Some(ours) => ours.merge(theirs),
+                ours => *ours = Some(theirs.clone()),
+            }
+        }
+    }
+
+    fn encode(&self, into: &mut Vec<u8>) {
+        into.push(self.flags);
+        if self.is_some() {
+            match self.small() {
+                Some((fixed, exponent)) => encode_small(fixed, exponent, into),
+                None => self.total().encode(into),
+            }
+        }
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let sum = WideDouble::decode_front(&mut bytes)?;
+        bytes.is_empty().then_some(sum)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.wide.as_ref().map_or(0, |_| size_of::<WideSum>())
+    }
+}
+
+/// An exact sum of squares of finite doubles.
+#[derive(Clone, Default, Debug)]
+pub(super) struct DoubleSquares {
+    /// In steps of 2^(-2 · FRACTION).
+    fixed: SquareSum,
+    wide: Option<Box<WideSquares>>,
+}
+
+impl DoubleSquares {
+    #[inline]
+    pub(super) fn add(&mut self, x: f64) {
+        match to_fixed(x) {
+            Some(fixed) => self.fixed.add(fixed),
+            None if x.is_finite() => {
+                let (mantissa, position) = parts(x);
+                let square = u128::from(mantissa) * u128::from(mantissa);
+                self.wide.get_or_insert_with(Wide::new).add_wide(square, 2 * position, false);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &DoubleSquares) {
+        self.fixed.merge(&other.fixed);
+        if let Some(theirs) = &other.wide {
+            match &mut self.wide {
+                Some(ours) => ours.merge(theirs),
+                ours => *ours = Some(theirs.clone()),
+            }
+        }
+    }
+
+    pub(super) fn total(&self) -> Dyadic {
+        let fixed = self.fixed.total();
+        match &self.wide {
+            None => Dyadic { negative: false, magnitude: fixed, exponent: -2 * FRACTION },
+            Some(wide) => {
+                let shift = (-2 * FRACTION - 2 * LEAST) as u64;
+                Dyadic { negative: false, magnitude: (fixed << shift) + wide.total().1, exponent: 2 * LEAST }
+            }
+        }
+    }
+
+    pub(super) fn of(total: Dyadic) -> Option<DoubleSquares> {
+        if total.negative {
+            return None;
+        }
+        let mut squares = DoubleSquares::default();
+        let shift = total.exponent + 2 * FRACTION;
+        if shift >= 0 && total.magnitude.bits() + shift as u64 <= 316 {
+            squares.fixed = SquareSum::of(&(total.magnitude << shift))?;
+        } else {
+            let shift = u64::try_from(total.exponent - 2 * LEAST).ok()?;
+            squares.wide = Some(Wide::of(false, &(total.magnitude << shift))?);
+        }
+        Some(squares)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.wide.as_ref().map_or(0, |_| size_of::<WideSquares>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use num_bigint::{BigInt, BigUint, Sign};
+    use num_traits::Zero;
+    use proptest::{prelude::*, sample::select};
+
+    fn doubles() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("finite", |x| x.is_finite()),
+            -1000.0..1000.0,
+            select(vec![
+                0.1,
+                -0.1,
+                1e308,
+                -1e308,
+                f64::MAX,
+                5e-324,
+                -5e-324,
+                0.0,
+                -0.0,
+                1e15,
+                1e22,
+                2f64.powi(52),
+                1e-8
+            ]),
+        ]
+    }
+
+    /// In units of 2^LEAST.
+    fn big(x: f64) -> BigInt {
+        let (mantissa, position) = parts(x);
+        BigInt::from_biguint(if x < 0.0 { Sign::Minus } else { Sign::Plus }, BigUint::from(mantissa) << position)
+    }
+
+    fn value(total: &Dyadic, least: i32) -> BigInt {
+        let sign = if total.negative { Sign::Minus } else { Sign::Plus };
+        if total.magnitude.is_zero() {
+            return BigInt::zero();
+        }
+        let total = total.clone().normalised();
+        BigInt::from_biguint(sign, total.magnitude << (total.exponent - least) as u32)
+    }
+
+    fn encoded(sum: &WideDouble) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        sum.encode(&mut bytes);
+        bytes
+    }
+
+    fn sum(values: &[f64]) -> WideDouble {
+        let mut sum = WideDouble::default();
+        values.iter().for_each(|x| sum.add(*x));
+        sum
+    }
+
+    /// The sum as it is stored: rounded, and with its rest.
+    fn stored(sum: &WideDouble, rest: Option<&[u8]>) -> Option<WideDouble> {
+        let mut back = WideDouble::default();
+        if sum.is_some() {
+            back.add(sum.round());
+        }
+        rest.map_or(Some(()), |rest| back.restore_rest(rest)).map(|()| back)
+    }
+
+    proptest! {
+        #[test]
+        fn a_rounded_sum_and_its_rest_are_the_sum(
+            values in prop::collection::vec(doubles(), 0..12),
+            special in prop::option::of(select(vec![f64::INFINITY, f64::NEG_INFINITY, f64::NAN])),
+            other in doubles(),
+        ) {
+            let values: Vec<f64> = values.into_iter().chain(special).collect();
+            let all = sum(&values);
+            let rest = all.rest();
+            let back = stored(&all, rest.as_deref());
+            prop_assert_eq!(back.map(|back| encoded(&back)), Some(encoded(&all)));
+            // The way taken does not show, and what is the rest of another sum is refused or gives a sum that has this rest.
+            let mut wide = WideDouble { flags: all.flags, ..WideDouble::default() };
+            values.iter().for_each(|x| wide.add_wide(*x));
+            prop_assert_eq!(wide.rest(), rest.clone());
+            if let (Some(rest), Some(forged)) = (&rest, stored(&sum(&[other]), rest.as_deref())) {
+                prop_assert_eq!(forged.rest(), Some(rest.clone()));
+                prop_assert_eq!(forged.round(), other);
+            }
+        }
+
+        #[test]
+        fn sums_are_exact(values in prop::collection::vec(doubles(), 0..60), at in 0usize..60) {
+            let expected: BigInt = values.iter().map(|x| big(*x)).sum();
+            let all = sum(&values);
+            prop_assert_eq!(value(&all.total(), LEAST), expected);
+            prop_assert_eq!(all.round().to_bits(), all.total().round().to_bits());
+            // Neither the order nor the way taken shows.
+            let (left, right) = values.split_at(at.min(values.len()));
+            let mut merged = sum(right);
+            merged.merge(&sum(left));
+            prop_assert_eq!(encoded(&merged), encoded(&all));
+            let mut wide = WideDouble::default();
+            values.iter().rev().for_each(|x| {
+                wide.flags |= SOME;
+                wide.add_wide(*x);
+            });
+            prop_assert_eq!(encoded(&wide), encoded(&all));
+            let back = WideDouble::decode(&encoded(&all)).unwrap();
+            prop_assert_eq!(encoded(&back), encoded(&all));
+        }
+
+        #[test]
+        fn squares_are_exact(values in prop::collection::vec(doubles(), 0..60)) {
+            let expected: BigInt = values.iter().map(|x| big(*x) * big(*x)).sum();
+            let mut squares = DoubleSquares::default();
+            values.iter().for_each(|x| squares.add(*x));
+            prop_assert_eq!(value(&squares.total(), 2 * LEAST), expected);
+            let back = DoubleSquares::of(squares.total().normalised()).unwrap();
+            prop_assert_eq!(back.total().normalised(), squares.total().normalised());
+        }
+
+        #[test]
+        fn fixed_point_is_exact(x in doubles()) {
+            if let Some(fixed) = to_fixed(x) {
+                prop_assert_eq!(fixed as f64 * 2f64.powi(-FRACTION), x);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_never_change() {
+        for (values, bytes) in [
+            (vec![], "00"),
+            (vec![0.0], "0100000000"),
+            (vec![0.5, 1.0], "01ffff010003"),
+            (vec![-3.0], "010000018003"),
+            (vec![f64::INFINITY, f64::NAN, 4.0], "0b0200010001"),
+            (vec![1e308, -1e308], "0100000000"),
+            (vec![5e-324], "01cefb010001"),
+        ] {
+            let hex: String = encoded(&sum(&values)).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(hex, bytes, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_of_rests_never_change() {
+        for (values, bytes) in [
+            (vec![], None),
+            (vec![0.1], None),
+            (vec![0.1, 0.2], Some("10c9ff018001")),
+            (vec![2f64.powi(40), 2f64.powi(-20)], Some("10ecff010001")),
+            (vec![1e16, 1.0], Some("01000007002386f26fc10001")),
+            (vec![f64::INFINITY, 4.0], Some("030200010001")),
+            (vec![5e-324], Some("01cefb010001")),
+        ] {
+            let hex = sum(&values).rest().map(|rest| rest.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            assert_eq!(hex.as_deref(), bytes, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn edges_of_the_range() {
+        assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]).round(), f64::MAX);
+        assert_eq!(sum(&[f64::MAX, f64::MAX]).round(), f64::INFINITY);
+        assert_eq!(sum(&[1e16, 1.0, -1e16]).round(), 1.0);
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).round().is_nan());
+        assert_eq!(sum(&[-0.0]).round().to_bits(), 0);
+    }
+}

@@ -48,6 +48,12 @@ class Inputs:
             part.rename(path)
         return path
 
+    def beside(self, project: Path, definitions, name: str) -> Path:
+        """A project of other views on the log of `project`: how fast a file is read from memory depends on how it came there."""
+        path = self.empty_project(project.with_name(f"{project.name}-{name}"), definitions)
+        (path / "watershed.toml").write_text(CONFIG.replace("[log]", f'[log]\npath = "{project / "log"}"'))
+        return path
+
     def empty_project(self, path: Path, definitions=("payments.sql", "card_minute.sql")) -> Path:
         if path.exists():
             shutil.rmtree(path)

@@ -17,14 +17,14 @@ use tokio::{
 /// waited for.
 pub(super) struct Impatient<S> {
     stream: S,
-    patience: Patience,
+    timeout: StallTimeout,
     /// Since when nothing has moved, and when to look again.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 /// How long a peer is waited for.
 #[derive(Clone)]
-pub(super) struct Patience {
+pub(super) struct StallTimeout {
     /// In any case no longer than this.
     pub most: Duration,
     /// No longer than this when somebody else waits for what the peer holds.
@@ -33,16 +33,16 @@ pub(super) struct Patience {
     pub is_waited_for: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-impl Patience {
+impl StallTimeout {
     /// So long, whoever waits.
-    pub(super) fn of(most: Duration) -> Patience {
-        Patience { most, least: most, is_waited_for: Arc::new(|| false) }
+    pub(super) fn of(most: Duration) -> StallTimeout {
+        StallTimeout { most, least: most, is_waited_for: Arc::new(|| false) }
     }
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S, patience: Patience) -> Impatient<S> {
-        Impatient { stream, patience, stalled: None }
+    pub(super) fn new(stream: S, timeout: StallTimeout) -> Impatient<S> {
+        Impatient { stream, timeout, stalled: None }
     }
 
     fn watched<T>(&mut self, context: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -50,7 +50,7 @@ impl<S> Impatient<S> {
             self.stalled = None;
             return moved;
         }
-        let Patience { most, least, is_waited_for } = &self.patience;
+        let StallTimeout { most, least, is_waited_for } = &self.timeout;
         let step = *most.min(least);
         let (since, look) = self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(step))));
         loop {
@@ -101,7 +101,7 @@ mod tests {
     fn pair(most: u64, least: u64, waited_for: bool) -> (Impatient<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(4);
         let [most, least] = [most, least].map(Duration::from_millis);
-        (Impatient::new(ours, Patience { most, least, is_waited_for: Arc::new(move || waited_for) }), theirs)
+        (Impatient::new(ours, StallTimeout { most, least, is_waited_for: Arc::new(move || waited_for) }), theirs)
     }
 
     #[tokio::test]

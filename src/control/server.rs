@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    impatient::{Impatient, Patience},
+    impatient::{Impatient, StallTimeout},
     protocol::{ControlError, Frame, REQUEST_BODY_BYTES_MAX, Reply, Request, read_header, read_rest, write_frame},
     socket::ControlSocket,
 };
@@ -126,7 +126,7 @@ async fn serve(
     let (mut reader, mut writer) = stream.into_split();
     let waited_for = Arc::clone(&holder);
     let is_waited_for = Arc::new(move || waited_for.is_waited_for());
-    let hurried = Patience { most: STALLED_MAX, least: STALLED_MIN, is_waited_for };
+    let hurried = StallTimeout { most: STALLED_MAX, least: STALLED_MIN, is_waited_for };
     let (queue, mut replies) = mpsc::channel::<BoxFuture<'static, Result<(Reply, Bytes), Error>>>(PIPELINED_MAX);
     let read = async move {
         loop {
@@ -153,8 +153,8 @@ async fn serve(
                 Err(error) => (Reply::Failed { kind: error.kind(), message: error.to_string() }, Bytes::new()),
             };
             // Only a body holds what others may wait for.
-            let patience = if body.is_empty() { Patience::of(STALLED_MAX) } else { hurried.clone() };
-            write_frame(&mut Impatient::new(&mut writer, patience), &reply, &body).await?;
+            let timeout = if body.is_empty() { StallTimeout::of(STALLED_MAX) } else { hurried.clone() };
+            write_frame(&mut Impatient::new(&mut writer, timeout), &reply, &body).await?;
         }
         Ok(())
     };
@@ -173,7 +173,7 @@ async fn read_request(
     let counted = if wanted <= SMALL_BYTES { 0 } else { wanted.div_ceil(BYTES_PER_PERMIT) };
     let permits = u32::try_from(counted).unwrap_or(u32::MAX);
     let permit = Arc::clone(bytes).acquire_many_owned(permits).await.map_err(|_| ControlError::Closed)?;
-    let mut patient = Impatient::new(reader, Patience::of(STALLED_MAX));
+    let mut patient = Impatient::new(reader, StallTimeout::of(STALLED_MAX));
     let Frame { head, body } = read_rest::<Request>(&mut patient, header).await?;
     let body = if body.is_empty() { body } else { Bytes::from_owner(Received { body, _permit: permit }) };
     Ok(Some(Frame { head, body }))

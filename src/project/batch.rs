@@ -41,8 +41,8 @@ impl Project {
         Ok(self.record_epoch().await?.0)
     }
 
-    /// The same; if this process did it, with a reader of the log, which need not find out again what the writer has.
-    async fn record_epoch(&self) -> Result<(u64, Option<FileLog>), Error> {
+    /// The same; if this process did it, with the log, which is closed now.
+    async fn record_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
         let mut patience = Patience::new();
         loop {
             match self.try_epoch().await {
@@ -55,19 +55,18 @@ impl Project {
         }
     }
 
-    async fn try_epoch(&self) -> Result<(u64, Option<FileLog>), Error> {
+    async fn try_epoch(&self) -> Result<(u64, Option<Arc<FileLog>>), Error> {
         let writer = self.writer().await?;
         let log = writer.holder().map(|holder| Arc::clone(&holder.log));
         let epoch = writer.epoch().await;
         writer.close().await?;
-        Ok((epoch?, log.map(|log| log.reader()).transpose()?))
+        Ok((epoch?, log))
     }
 
     /// One batch run up to now: records an epoch, folds the log up to it into the store, publishes a manifest, tells the process
     /// that runs the speed layer, and deletes what is no longer kept.
     pub async fn run_batch(&self, options: &BatchOptions) -> Result<Report, Error> {
         let (epoch, log) = self.record_epoch().await?;
-        let log = log.map_or_else(|| self.log(), Ok)?;
         let report = self.batch_to(epoch, log, options, None).await?;
         if let Some(manifest) = report.published {
             // It finds the manifest by itself sooner or later.
@@ -78,12 +77,12 @@ impl Project {
         Ok(report)
     }
 
-    /// One batch run up to an epoch of `log`. It is compared with the speed layer of this process, if there is one, else with that of
-    /// the process that holds the log.
+    /// One batch run up to an epoch. What `log`, if this process has one, knows of its segments need not be found out again. The run is
+    /// compared with the speed layer of this process, if there is one, else with that of the process that holds the log.
     pub(super) async fn batch_to(
         &self,
         epoch: u64,
-        log: FileLog,
+        log: Option<Arc<FileLog>>,
         options: &BatchOptions,
         live: Option<&Arc<Live>>,
     ) -> Result<Report, Error> {
@@ -91,6 +90,7 @@ impl Project {
         let parity = self.parity(live, tokio::runtime::Handle::current());
         blocking(move || {
             let store = project.store()?;
+            let log = log.map_or_else(|| project.log(), |log| Ok(log.reader()?))?;
             let config = &project.config().batch;
             let scratch = project.directory().join(SCRATCH);
             // What is spilled is the project's data, and what dead runs left is deleted: neither anywhere else.

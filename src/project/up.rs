@@ -261,7 +261,7 @@ impl<'a> Service<'a> {
         let (project, holder, live) = (self.project.clone(), Arc::clone(self.holder), Arc::clone(self.live));
         self.batch = Some(tokio::spawn(async move {
             let epoch = Arc::clone(&holder).epoch().await?;
-            project.batch_to(epoch.number, holder.log.reader()?, &BatchOptions::default(), Some(&live)).await
+            project.batch_to(epoch.number, Some(Arc::clone(&holder.log)), &BatchOptions::default(), Some(&live)).await
         }));
     }
 

@@ -240,7 +240,7 @@ impl<A: Aggregate> Accumulator for Cells<A> {
 
     fn memory_bytes(&self) -> usize {
         // A sample is enough for a bound on memory, and cheap.
-        let step = (self.cells.len() / 1024).max(1);
+        let step = (self.cells.len() / 256).max(1);
         let sampled = self.cells.iter().step_by(step);
         let heap: usize = sampled.map(Cell::heap_bytes).sum::<usize>() * step;
         self.cells.capacity() * size_of::<A::Cell>() + heap

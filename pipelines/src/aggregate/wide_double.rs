@@ -482,6 +482,22 @@ mod tests {
         }
 
         #[test]
+        fn rests_are_what_rounding_takes_away(sum in any::<i128>(), shift in 3u32..128) {
+            let sum = sum >> shift;
+            let mut rest = Vec::new();
+            let there = append_rest_of_fixed(sum, &mut rest);
+            if sum.unsigned_abs() < FIXED_LIMIT {
+                let away = sum - to_fixed(round_fixed(sum)).unwrap();
+                let mut expected = vec![REMAINDER];
+                encode_small(away, -FRACTION, &mut expected);
+                prop_assert_eq!(rest, if away == 0 { vec![] } else { expected });
+                prop_assert_eq!(there, away != 0);
+            } else {
+                prop_assert_eq!(to_fixed(round_fixed(sum)), None);
+            }
+        }
+
+        #[test]
         fn fixed_point_is_exact(x in doubles()) {
             if let Some(fixed) = to_fixed(x) {
                 prop_assert_eq!(fixed as f64 * 2f64.powi(-FRACTION), x);

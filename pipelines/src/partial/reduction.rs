@@ -229,14 +229,17 @@ impl Reducing {
     /// The tables, sorted.
     pub(crate) fn finish(mut self) -> Vec<Table> {
         let order = self.groups.keys().sorted_order();
-        let mut ranks = vec![0u32; order.len()];
-        order.iter().enumerate().for_each(|(rank, group)| ranks[*group as usize] = rank as u32);
         self.states.iter_mut().for_each(|state| state.resize(order.len()));
         let groups = Table {
             keys: self.groups.keys().take(order.iter().map(|group| *group as usize)),
             states: self.states.iter().map(|state| state.take(&order)).collect(),
         };
         let mut tables = vec![groups];
+        if self.distinct.is_empty() {
+            return tables;
+        }
+        let mut ranks = vec![0u32; order.len()];
+        order.iter().enumerate().for_each(|(rank, group)| ranks[*group as usize] = rank as u32);
         for distinct in &self.distinct {
             let keys = distinct_keys(distinct.keys(), &ranks, &tables[0].keys);
             tables.push(Table { keys, states: Vec::new() });

@@ -42,7 +42,7 @@ impl Held {
     async fn run(&self) -> Result<Report, Error> {
         let epoch = self.holder().epoch().await?;
         while self.live.speed.step()? {}
-        self.project.batch_to(epoch.number, self.project.log()?, &BatchOptions::default(), Some(&self.live)).await
+        self.project.batch_to(epoch.number, None, &BatchOptions::default(), Some(&self.live)).await
     }
 
     /// The same, after a view's slices were made wrong.
@@ -54,7 +54,7 @@ impl Held {
         let epoch = self.holder().epoch().await?;
         while self.live.speed.step()? {}
         self.live.speed.replace_slices_for_tests(view, replace);
-        self.project.batch_to(epoch.number, self.project.log()?, &BatchOptions::default(), Some(&self.live)).await
+        self.project.batch_to(epoch.number, None, &BatchOptions::default(), Some(&self.live)).await
     }
 
     fn manifests(&self) -> Vec<u64> {
@@ -237,8 +237,7 @@ async fn what_cannot_be_compared_is_named_and_published() {
     held.append(2, 10).await;
     let epoch = held.holder().epoch().await.unwrap();
     while held.live.speed.step().unwrap() {}
-    let report =
-        other.batch_to(epoch.number, other.log().unwrap(), &BatchOptions::default(), Some(&held.live)).await.unwrap();
+    let report = other.batch_to(epoch.number, None, &BatchOptions::default(), Some(&held.live)).await.unwrap();
     let why = report.parity.unwrap().views["card_minute"].not_compared.clone().expect("another definition");
     assert!(why.contains("another definition"), "{why}");
 }

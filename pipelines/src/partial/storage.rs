@@ -11,14 +11,14 @@ use polars::prelude::{Column, DataFrame, DataType as PolarsType};
 use rayon::prelude::*;
 
 use crate::{
-    aggregate::{Accumulator, Stored},
+    aggregate::Stored,
     columns::{self, TypedColumn},
     decode::ColumnSet,
     error::PipelineError,
     key::{EncodedKeys, decode_keys, encode_typed},
     partial::{
         CoreKernel, Partials,
-        reduction::{Call, Plan},
+        reduction::Plan,
         table::{Table, WORTH_THREADS},
     },
     source::ViewCounts,
@@ -104,17 +104,17 @@ impl CoreKernel {
 
     /// The aggregates' columns of the groups: finished values, and states where those do not say it all.
     fn stored_values(&self, rows: &Table, partials: &Partials) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
-        let stored = |(call, state): (&Call, &Box<dyn Accumulator>)| match call.distinct {
+        let calls = &self.inner.plan.calls;
+        let stored = |call: usize| match calls[call].distinct {
             Some(distinct) => {
                 let counts = Plan::distinct_counts(&rows.keys, &partials.tables[distinct].keys);
-                Ok((columns::bigint_column(&call.name, DataType::BigInt, counts, None), None))
+                Ok((columns::bigint_column(&calls[call].name, DataType::BigInt, counts, None), None))
             }
-            None => state.store(&call.name),
+            None => rows.states[call].store(&calls[call].name),
         };
-        let (calls, states) = (&self.inner.plan.calls, &rows.states);
         let both: Vec<_> = match rows.keys.len() < WORTH_THREADS {
-            true => calls.iter().zip(states).map(stored).collect::<Result<_, PipelineError>>()?,
-            false => calls.par_iter().zip(states).map(stored).collect::<Result<_, PipelineError>>()?,
+            true => (0..calls.len()).map(stored).collect::<Result<_, PipelineError>>()?,
+            false => (0..calls.len()).into_par_iter().map(stored).collect::<Result<_, PipelineError>>()?,
         };
         let (columns, states): (Vec<_>, Vec<_>) = both.into_iter().unzip();
         let named = calls

@@ -113,8 +113,8 @@ impl CoreKernel {
             None => rows.states[call].store(&calls[call].name),
         };
         let both: Vec<_> = match rows.keys.len() < WORTH_THREADS {
-            true => (0..calls.len()).map(stored).collect::<Result<_, PipelineError>>()?,
-            false => (0..calls.len()).into_par_iter().map(stored).collect::<Result<_, PipelineError>>()?,
+            true => (0..rows.states.len()).map(stored).collect::<Result<_, PipelineError>>()?,
+            false => (0..rows.states.len()).into_par_iter().map(stored).collect::<Result<_, PipelineError>>()?,
         };
         let (columns, states): (Vec<_>, Vec<_>) = both.into_iter().unzip();
         let named = calls

@@ -92,7 +92,7 @@ def restart(context):
             memory=size(max(start.peak_bytes for start in starts)),
             note=f"recovery of the log {median('recovery_seconds'):.2f} s, replay {median('replay_seconds'):.2f} s; median of {context.rounds}",
             raw={"starts": [start.json for start in starts], "replays": full_rate},
-            **at_most(median("first_answer_seconds") / replay, 1.3),
+            **at_most(median("first_answer_seconds") / replay, 1.0),
         )
     ]
 

@@ -76,8 +76,11 @@ def restart(context):
     """With about 1 GB of log above the cut."""
     count = context.size(6_400_000, 64_000)
     project = context.inputs.without_batch(context.inputs.project(context.inputs.payments(count)))
-    full_rate = [context.ours("replay", project).json["seconds"] for _ in range(context.rounds)]
-    starts = [context.ours("restart", project, SCAN) for _ in range(context.rounds)]
+    full_rate, starts = [], []
+    for _ in range(1 + context.rounds):
+        full_rate.append(context.ours("replay", project).json["seconds"])
+        starts.append(context.ours("restart", project, SCAN))
+    full_rate, starts = full_rate[1:], starts[1:]  # Without the warm-up.
     log_bytes = sum(file.stat().st_size for file in (project / "log").rglob("*.segment")) or sum(
         file.stat().st_size for file in (project / "log").rglob("*") if file.is_file()
     )

@@ -5,9 +5,7 @@ use polars::prelude::{
     IntoColumn, NewChunkedArray, StringChunked,
 };
 use polars_arrow::{
-    array::{
-        Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View, ViewType,
-    },
+    array::{Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View},
     bitmap::{Bitmap, MutableBitmap},
 };
 
@@ -118,18 +116,18 @@ fn short_view(around: &[u8], start: usize, end: usize) -> Option<View> {
     Some(View::from(text << 32 | bytes as u128))
 }
 
-/// Appends what is between `start` and `end`, which `part` gives if it is long.
+/// Appends the text between `start` and `end`, which `text` gives if it is long.
 #[inline(always)]
-pub(crate) fn push_part<'a, T: ViewType + ?Sized>(
-    array: &mut MutableBinaryViewArray<T>,
+pub(crate) fn push_text<'a>(
+    texts: &mut MutableBinaryViewArray<str>,
     around: &[u8],
     start: usize,
     end: usize,
-    part: impl FnOnce() -> &'a T,
+    text: impl FnOnce() -> &'a str,
 ) {
     match short_view(around, start, end) {
-        Some(view) => array.push_view(view, &[]),
-        None => array.push_value(part()),
+        Some(view) => texts.push_view(view, &[]),
+        None => texts.push_value(text()),
     }
 }
 
@@ -155,11 +153,7 @@ pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize,
     for row in first + 1..rows {
         bytes.clear();
         match append(row, &mut bytes) {
-            true => {
-                let end = bytes.len();
-                bytes.resize(end + size_of::<View>(), 0);
-                push_part(&mut array, &bytes, 0, end, || &bytes[..end]);
-            }
+            true => array.push_value(&bytes),
             false => array.push_null(),
         }
     }

@@ -6,7 +6,7 @@ use crate::aggregate::{
     wide_double::{FRACTION, SOME, WideDouble, append_rest_of_fixed, round_fixed, to_fixed},
 };
 
-/// Sums of fewer than so many bits, in steps of 2^-FRACTION, are short ones: those of values below 2⁴⁵, to 22 decimal places.
+/// Sums of so many bits, the sign among them, in steps of 2^-FRACTION, are short ones: those below 2⁴⁵, to 22 decimal places.
 const SHORT_BITS: u32 = 120;
 
 /// An exact sum of doubles: that of [`WideDouble`], with its encoding.

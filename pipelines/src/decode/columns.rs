@@ -54,7 +54,7 @@ impl<'s> Columns<'s> {
             let slot = &row.slots[*index];
             match (builder, slot) {
                 (Builder::Text(b), Slot::Plain { start, end }) => {
-                    columns::push_part(b, row.text.as_bytes(), *start, *end, || row.text(slot));
+                    columns::push_text(b, row.text.as_bytes(), *start, *end, || row.text(slot));
                 }
                 (Builder::Text(b), Slot::Text(_) | Slot::Unescaped { .. }) => b.push_value(row.text(slot)),
                 (Builder::Text(b), _) => b.push_null(),

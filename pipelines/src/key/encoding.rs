@@ -473,7 +473,7 @@ fn decode_texts(keys: &EncodedKeys, starts: &mut [usize], name: &str) -> Result<
         *start += last.len();
         match (last[0], &text) {
             (NULL, _) => texts.push_null(),
-            (_, Cow::Borrowed(text)) => columns::push_part(&mut texts, &keys.bytes, at, at + text.len(), || text),
+            (_, Cow::Borrowed(text)) => columns::push_text(&mut texts, &keys.bytes, at, at + text.len(), || text),
             (_, Cow::Owned(text)) => texts.push_value(text),
         }
     }

@@ -45,7 +45,7 @@ impl Table {
         }
         let keys: Vec<&EncodedKeys> = inputs.iter().map(|table| &table.keys).collect();
         let stretches = stretches(&keys);
-        let rows = stretches.last().map_or(0, |last| (last.at + last.rows) as usize);
+        let rows = merged_rows(&stretches);
         let merge = |i: usize, places: &[Vec<(u32, u32)>]| {
             let mut state = prototypes[i].clone();
             state.resize(rows);
@@ -128,10 +128,15 @@ fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
     stretches
 }
 
+/// How many rows there are when all are merged.
+fn merged_rows(stretches: &[Stretch]) -> usize {
+    stretches.last().map_or(0, |last| (last.at + last.rows) as usize)
+}
+
 /// The keys of all inputs, each once.
 fn union(inputs: &[&EncodedKeys], stretches: &[Stretch]) -> EncodedKeys {
     let longest = |length: fn(&EncodedKeys) -> usize| inputs.iter().map(|keys| length(keys)).max().unwrap_or(0);
-    let rows = stretches.last().map_or(0, |last| (last.at + last.rows) as usize);
+    let rows = merged_rows(stretches);
     // About as long each as those of the longest input.
     let bytes = longest(EncodedKeys::byte_len) as u64 * rows as u64 / longest(EncodedKeys::len).max(1) as u64;
     let mut union = EncodedKeys::with_capacity(rows, bytes as usize);

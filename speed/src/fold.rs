@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use watershed_log::RecordChunk;
 use watershed_pipelines::{
     decode::{Batch, ColumnSet, Decoder, RawRecord},
     error::PipelineError,
-    partial::{CoreKernel, Partials},
+    partial::{CoreKernel, Partials, PartialsBuilder},
     source::{Source, SourceCounts},
 };
 
-use crate::run::Run;
-
-/// From this many bytes on, chunks are folded by all threads.
-const PARALLEL_BYTES: usize = 512 << 10;
+use crate::{error::Result, pieces::Pieces, run::Run};
 
 /// One source's decoder and its views' kernels.
 #[derive(Clone)]
@@ -46,38 +42,37 @@ impl Folder {
         &self.kernels
     }
 
-    /// Folds `chunks` for the views of which `wanted` is true.
-    pub fn fold(&self, chunks: &[RecordChunk], wanted: &[bool]) -> Folded {
-        let threads = rayon::current_num_threads();
-        let bytes: usize = chunks.iter().map(RecordChunk::bytes).sum();
-        if bytes < PARALLEL_BYTES || chunks.len() == 1 || threads == 1 {
-            return self.fold_here(chunks, wanted);
+    /// Folds `pieces` for the views of which `wanted` is true.
+    pub fn fold(&self, pieces: &Pieces<'_>, wanted: &[bool]) -> Result<Folded> {
+        if pieces.threads == 1 {
+            return self.fold_here(pieces, 0, wanted);
         }
-        let parts: Vec<Folded> =
-            chunks.par_chunks(chunks.len().div_ceil(threads)).map(|chunks| self.fold_here(chunks, wanted)).collect();
-        self.merge(parts)
+        let threads = (0..pieces.threads).into_par_iter().with_max_len(1);
+        let parts: Result<Vec<Folded>> = threads.map(|thread| self.fold_here(pieces, thread, wanted)).collect();
+        Ok(self.merge(parts?))
     }
 
-    fn fold_here(&self, chunks: &[RecordChunk], wanted: &[bool]) -> Folded {
-        let mut folded = Folded::default();
-        let mut batches = Vec::with_capacity(chunks.len());
-        for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
-            let records = chunk.iter().map(|record| RawRecord {
-                offset: record.offset,
-                append_time_micros: record.append_time_micros,
-                payload: record.payload,
-            });
-            let decoded = self.decoder.decode(chunk.partition(), records, &self.needed);
-            folded.counts.merge(&decoded.counts);
-            batches.push(decoded.batch);
+    /// Folds pieces while there are any.
+    fn fold_here(&self, pieces: &Pieces<'_>, thread: usize, wanted: &[bool]) -> Result<Folded> {
+        let builder = |(kernel, wanted): (&CoreKernel, &bool)| wanted.then(|| Ok(kernel.builder()));
+        let mut builders: Vec<_> = self.kernels.iter().zip(wanted).map(builder).collect();
+        let mut counts = SourceCounts::default();
+        while let Some(mut piece) = pieces.next(thread)? {
+            while let Some(chunk) = pieces.read(&mut piece)? {
+                let records = chunk.iter().map(|record| RawRecord {
+                    offset: record.offset,
+                    append_time_micros: record.append_time_micros,
+                    payload: record.payload,
+                });
+                let decoded = self.decoder.decode(piece.partition, records, &self.needed);
+                counts.merge(&decoded.counts);
+                for builder in builders.iter_mut().flatten() {
+                    push(builder, &decoded.batch);
+                }
+            }
         }
-        folded.views = self
-            .kernels
-            .iter()
-            .zip(wanted)
-            .map(|(kernel, wanted)| wanted.then(|| fold_view(kernel, &batches)))
-            .collect();
-        folded
+        let finish = |builder: Result<PartialsBuilder, PipelineError>| builder.map(PartialsBuilder::finish);
+        Ok(Folded { counts, views: builders.into_iter().map(|builder| builder.map(finish)).collect() })
     }
 
     fn merge(&self, parts: Vec<Folded>) -> Folded {
@@ -113,10 +108,11 @@ impl Folder {
     }
 }
 
-fn fold_view(kernel: &CoreKernel, batches: &[Batch]) -> Result<Partials, PipelineError> {
-    let mut builder = kernel.builder();
-    for batch in batches {
-        builder.push(batch)?;
+/// Gives records to a view's builder, unless an earlier failure ended that.
+fn push(builder: &mut Result<PartialsBuilder, PipelineError>, batch: &Batch) {
+    if let Ok(kept) = builder
+        && let Err(error) = kept.push(batch)
+    {
+        *builder = Err(error);
     }
-    Ok(builder.finish())
 }

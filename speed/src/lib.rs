@@ -14,6 +14,7 @@ mod fold;
 mod lane;
 mod layer;
 mod options;
+mod pieces;
 mod run;
 mod snapshot;
 #[cfg(test)]

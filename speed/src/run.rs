@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use watershed_log::{Offset, RecordChunk};
+use watershed_log::Offset;
 use watershed_pipelines::{partial::Partials, source::SourceCounts};
 
 /// Offsets by partition.
@@ -64,13 +64,6 @@ impl Run {
     pub fn records(&self) -> u64 {
         self.span.records()
     }
-}
-
-/// Chunks read in one go, with the span they cover.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub span: Span,
-    pub chunks: Vec<RecordChunk>,
 }
 
 /// From which end merging begins: the start of the longest suffix of `sizes` in which every run is at most as large as all that

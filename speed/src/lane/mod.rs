@@ -8,10 +8,7 @@ mod advance;
 mod compact;
 mod rebuild;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use watershed_log::{EventLog, LogError, Offset};
 use watershed_pipelines::{
@@ -24,12 +21,10 @@ use crate::{
     error::Result,
     fold::{Folded, Folder},
     options::SpeedOptions,
+    pieces::{Pieces, RecordBytes},
     run::{Offsets, Run, Span, ViewRun, max, min},
     snapshot::ViewState,
 };
-
-/// Bytes that are read at once: small enough to share a step's work between threads.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// One source's part of the speed layer.
 pub(crate) struct Lane {
@@ -40,6 +35,7 @@ pub(crate) struct Lane {
     pub cut: Offsets,
     pub bounds: Vec<Offsets>,
     pub read: Offsets,
+    record_bytes: RecordBytes,
     pub slices: Vec<Vec<Arc<Run>>>,
     pub base: Base,
     /// Whether large merges are left to another thread.
@@ -83,6 +79,7 @@ impl Lane {
             views: names.into_iter().map(|name| LaneView { name, built: true, status: Status::Kept }).collect(),
             options: options.clone(),
             read: cut.clone(),
+            record_bytes: RecordBytes::default(),
             cut,
             bounds: Vec::new(),
             slices: vec![Vec::new()],
@@ -93,10 +90,9 @@ impl Lane {
         }
     }
 
-    /// The slice that a record belongs to, and the first offset above that slice.
-    fn slice_of(&self, partition: usize, offset: Offset) -> (usize, Offset) {
-        let slice = self.bounds.partition_point(|bound| bound[partition] <= offset);
-        (slice, self.bounds.get(slice).map_or(Offset::MAX, |bound| bound[partition]))
+    /// The slice that a record belongs to.
+    fn slice_of(&self, partition: usize, offset: Offset) -> usize {
+        self.bounds.partition_point(|bound| bound[partition] <= offset)
     }
 
     /// The part of `span` that lies in one slice.
@@ -114,43 +110,27 @@ impl Lane {
         self.views.iter().map(|view| view.status == Status::Kept).collect()
     }
 
-    /// Folds records up to `head`, but no more than a step's worth. Returns whether it did anything, and whether there is
-    /// more.
+    /// Folds records up to `head`, but no more than a step's worth, and of one slice only. Returns whether it did anything, and
+    /// whether there is more.
     pub fn pull(&mut self, log: &dyn EventLog, head: &[Offset]) -> Result<Pulled> {
         self.adopt_compaction();
-        if self.damaged.is_some() {
-            return Ok(Pulled::default());
-        }
-        let mut next = self.read.clone();
-        let mut by_slice: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        let mut more = false;
-        for partition in 0..next.len() {
-            let mut bytes_left = (self.options.step_bytes_max / next.len()).max(1);
-            while next[partition] < head[partition] {
-                if bytes_left == 0 {
-                    more = true;
-                    break;
-                }
-                let (slice, end) = self.slice_of(partition, next[partition]);
-                let (from, to) = (next[partition], end.min(head[partition]));
-                let chunk = log.read(&self.source.name, partition as u32, from, to, bytes_left.min(CHUNK_BYTES))?;
-                if chunk.is_empty() {
-                    break;
-                }
-                bytes_left = bytes_left.saturating_sub(chunk.bytes());
-                next[partition] = chunk.next_offset();
-                by_slice.entry(slice).or_default().push(chunk);
-            }
-        }
-        let pulled = Pulled { some: !by_slice.is_empty(), more };
-        let span = Span { low: self.read.clone(), high: next };
-        for (slice, chunks) in by_slice {
-            let folded = self.folder.fold(&chunks, &self.kept());
-            let run = self.run(self.within(slice, &span), folded);
-            self.push(slice, run);
-        }
-        self.read = span.high;
-        Ok(pulled)
+        let unread = (0..head.len()).filter(|&partition| self.read[partition] < head[partition]);
+        let lowest = unread.map(|partition| self.slice_of(partition, self.read[partition])).min();
+        let Some(slice) = lowest.filter(|_| self.damaged.is_none()) else { return Ok(Pulled::default()) };
+        let to = self.bounds.get(slice).map_or(head.to_vec(), |bound| min(bound, head));
+        let span = Span { low: self.read.clone(), high: max(&self.read, &to) };
+        let (taken, folded) = self.fold_some(log, &span, &self.kept())?;
+        self.read.clone_from(&taken.high);
+        let run = self.run(self.within(slice, &taken), folded);
+        self.push(slice, run);
+        Ok(Pulled { some: true, more: self.read.iter().zip(head).any(|(read, head)| read < head) })
+    }
+
+    /// Folds a span from its low end on, about a step's worth of bytes at most. Returns how far it came.
+    fn fold_some(&mut self, log: &dyn EventLog, span: &Span, wanted: &[bool]) -> Result<(Span, Folded)> {
+        let pieces = Pieces::new(log, &self.source.name, span, self.options.step_bytes_max, self.record_bytes);
+        let folded = self.folder.fold(&pieces, wanted)?;
+        Ok((pieces.finish(&mut self.record_bytes), folded))
     }
 
     /// Records of this source cannot be read: its views cannot be asked until the cut lies above. Other sources go on.

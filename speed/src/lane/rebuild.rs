@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use watershed_log::{EventLog, LogError};
 
-use super::{CHUNK_BYTES, Lane, Status};
+use super::{Lane, Status};
 use crate::{
     error::Result,
     fold::Folded,
-    run::{Offsets, Run, Span, Taken, max, min},
+    run::{Offsets, Run, Span, max, min},
 };
 
 /// A slice's runs on both sides of a bound.
@@ -94,10 +94,9 @@ impl Lane {
     fn backfill(&mut self, log: &dyn EventLog) -> Result<()> {
         let Some(span) = self.base.todo.front().cloned() else { return Ok(()) };
         let wanted: Vec<bool> = self.views.iter().map(|view| !view.built && view.status == Status::Kept).collect();
-        let taken = self.take(log, &span)?;
-        let folded = self.folder.fold(&taken.chunks, &wanted);
-        let left = Span { low: taken.span.high.clone(), high: span.high };
-        let run = self.run(taken.span, folded);
+        let (taken, folded) = self.fold_some(log, &span, &wanted)?;
+        let left = Span { low: taken.high.clone(), high: span.high };
+        let run = self.run(taken, folded);
         let mut runs = std::mem::take(&mut self.base.runs);
         runs.push(Arc::new(run));
         self.compact(&mut runs);
@@ -132,35 +131,14 @@ impl Lane {
         Ok(folded)
     }
 
-    /// Reads some of a span: about a step's worth of bytes.
-    fn take(&self, log: &dyn EventLog, span: &Span) -> Result<Taken> {
-        let mut next = span.low.clone();
-        let mut chunks = Vec::new();
-        let mut bytes_left = self.options.step_bytes_max;
-        for ((partition, next), to) in (0..).zip(&mut next).zip(&span.high) {
-            while *next < *to && bytes_left > 0 {
-                let chunk = log.read(&self.source.name, partition, *next, *to, bytes_left.min(CHUNK_BYTES))?;
-                if chunk.is_empty() {
-                    let name = self.source.name.clone();
-                    return Err(LogError::AboveHead { name, partition, offset: *to, head: *next }.into());
-                }
-                *next = chunk.next_offset();
-                bytes_left = bytes_left.saturating_sub(chunk.bytes());
-                chunks.push(chunk);
-            }
-        }
-        Ok(Taken { span: Span { low: span.low.clone(), high: next }, chunks })
-    }
-
     /// Folds a whole span into one run, step by step.
     fn fold_span(&mut self, log: &dyn EventLog, span: Span, wanted: &[bool]) -> Result<Run> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         let mut left = span.clone();
         while !left.is_empty() {
-            let taken = self.take(log, &left)?;
-            left.low.clone_from(&taken.span.high);
-            let folded = self.folder.fold(&taken.chunks, wanted);
-            let run = self.run(taken.span, folded);
+            let (taken, folded) = self.fold_some(log, &left, wanted)?;
+            left.low.clone_from(&taken.high);
+            let run = self.run(taken, folded);
             runs.push(Arc::new(run));
             self.compact(&mut runs);
         }

@@ -29,22 +29,29 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let log = Arc::new(FileLog::open_writer(&args.directory, Options::default(), Arc::new(SystemClock))?);
+    let durability = if args.os { Durability::Os } else { Durability::Fsync };
+    let options = Options { durability, ..Options::default() };
+    let log = Arc::new(FileLog::open_writer(&args.directory, options, Arc::new(SystemClock))?);
     log.create_source("records", 1)?;
     let payload = Bytes::from(payload(args.bytes));
-    let durability = if args.os { Durability::Os } else { Durability::Fsync };
     let each = args.appends.div_ceil(args.producers);
     let before = log.stats();
     let begun = Instant::now();
-    let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
-        let producer = || produce(log.clone(), payload.clone(), args.records, each, durability);
-        let producers: Vec<_> = (0..args.producers).map(|_| runtime.spawn(producer())).collect();
-        for producer in producers {
-            producer.await.unwrap_or(Err(LogError::Closed))?;
+    if args.producers == 1 {
+        for _ in 0..each {
+            log.append("records", batch(&payload, args.records))?;
         }
-        Ok::<(), LogError>(())
-    })?;
+    } else {
+        let runtime = tokio::runtime::Runtime::new()?;
+        let producer = || produce(log.clone(), payload.clone(), args.records, each);
+        let producers: Vec<_> = (0..args.producers).map(|_| runtime.spawn(producer())).collect();
+        runtime.block_on(async {
+            for producer in producers {
+                producer.await.unwrap_or(Err(LogError::Closed))?;
+            }
+            Ok::<(), LogError>(())
+        })?;
+    }
     let seconds = begun.elapsed().as_secs_f64();
     let stats = log.stats();
     log.close()?;
@@ -57,19 +64,16 @@ pub fn run(args: &Args) -> Outcome {
     }))
 }
 
-/// One producer: a task, as a connection to `watershed up` is.
-async fn produce(
-    log: Arc<FileLog>,
-    payload: Bytes,
-    records: usize,
-    appends: u64,
-    durability: Durability,
-) -> Result<(), LogError> {
+/// One of several producers: a task, as a connection to `watershed up` is. One alone is a thread that does nothing else.
+async fn produce(log: Arc<FileLog>, payload: Bytes, records: usize, appends: u64) -> Result<(), LogError> {
     for _ in 0..appends {
-        let batch = (0..records).map(|_| Append::new(0, payload.clone())).collect();
-        log.submit("records", batch, Some(durability)).await?;
+        log.append_async("records", batch(&payload, records)).await?;
     }
     Ok(())
+}
+
+fn batch(payload: &Bytes, records: usize) -> Vec<Append> {
+    (0..records).map(|_| Append::new(0, payload.clone())).collect()
 }
 
 /// Bytes that do not compress to nothing.

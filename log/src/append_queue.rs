@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::committer::Turns;
 use crate::format::{FRAME_PREFIX_BYTES, encode_frame, frame_at};
 use crate::places::{PlacedRun, place};
 use crate::{
@@ -94,6 +95,7 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct AppendQueue {
     commands: mpsc::Sender<Command>,
+    turns: Arc<Turns>,
     room: Arc<Semaphore>,
     queue_bytes_max: u64,
     record_bytes_max: u64,
@@ -121,9 +123,10 @@ impl Drop for Waiting {
 }
 
 impl AppendQueue {
-    pub fn new(commands: mpsc::Sender<Command>, options: &Options) -> Self {
+    pub fn new(commands: mpsc::Sender<Command>, turns: Arc<Turns>, options: &Options) -> Self {
         Self {
             commands,
+            turns,
             room: Arc::new(Semaphore::new(options.queue_bytes_max as usize)),
             queue_bytes_max: options.queue_bytes_max,
             record_bytes_max: options.record_bytes_max,
@@ -143,7 +146,7 @@ impl AppendQueue {
         Ok(answer)
     }
 
-    /// Queues an append, at once if there is room.
+    /// Queues an append, at once if there is room. The committer is not called.
     pub fn submit(&self, submitted: Submitted<'_>) -> AppendFuture {
         let partitions = submitted.slots.len() as u32;
         if let Err(error) = self.check(submitted.source, partitions, &submitted.records) {
@@ -169,7 +172,7 @@ impl AppendQueue {
         }
     }
 
-    /// Queues an append whose records are numbered, at once if there is room and none waits for it.
+    /// Queues an append whose records are numbered, at once if there is room and none waits for it. The committer is not called.
     pub fn submit_numbered(&self, submitted: Submitted<'_>, numbering: Numbering) -> NumberedFuture {
         let (first, count) = (numbering.first, submitted.records.len());
         let checked = self.check(submitted.source, submitted.slots.len() as u32, &submitted.records);
@@ -229,7 +232,10 @@ impl AppendQueue {
     async fn wait_and_enter(&self, mut request: Request, share: u32) -> Result<()> {
         let permit = self.room.clone().acquire_many_owned(share).await;
         request.permit = Some(permit.map_err(|_| LogError::Closed)?);
-        self.commands.send(Command::Append(request)).map_err(|_| LogError::Closed)
+        self.commands.send(Command::Append(request)).map_err(|_| LogError::Closed)?;
+        // Whoever waits for it may have done its rounds already.
+        self.turns.call();
+        Ok(())
     }
 
     fn check(&self, source: &str, partitions: u32, records: &[Append]) -> Result<()> {

@@ -1,19 +1,24 @@
-//! The committer: the one thread that writes.
+//! The committer: the one writer.
 //!
-//! It works in rounds, on its thread ([`run`]) or, where the log is stepped, when asked to ([`Rounds::step`]). A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
+//! It works in rounds, one at a time: on its thread or on that of a caller who waits for an append ([`Turns`]) or, where the log is
+//! stepped, when asked to ([`Rounds::step`]). A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
 //! once (several at a time, [`SyncPool`]), publishes the new heads and acknowledges. What arrives meanwhile waits for the next
 //! round and shares its syncs. One batch per partition and round means that at most one batch of a partition is ever
 //! unsynced at level `fsync`, which is what lets recovery tell a torn tail from damage.
 
+mod beside;
 mod numbered;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use self::beside::Beside;
+pub(crate) use self::turns::Turns;
 use crate::append_queue::{Command, Placed, Request};
 use crate::file_log::Shared;
 use crate::options::Counters;
@@ -22,7 +27,10 @@ use crate::partition_writer::{PartitionWriter, Pending};
 use crate::places::PlacedRun;
 use crate::producers::Producers;
 use crate::sync_pool::SyncPool;
-use crate::{Clock, Deleted, Durability, LogError, Options, Position, Result, retention, sources};
+use crate::{Clock, Deleted, Durability, LogError, Offset, Options, Position, Result, retention, sources};
+
+/// After so many bytes at level `os` a sync is due at once: a segment that is full is durable soon then.
+const OS_SYNC_BYTES: u64 = 4 << 20;
 
 /// An append of which something is not yet acknowledged.
 struct InFlight {
@@ -46,18 +54,6 @@ pub(crate) struct Committer {
     pub syncs: SyncPool,
 }
 
-/// Does all rounds until the log is closed.
-pub(crate) fn run(committer: Committer) {
-    let mut rounds = Rounds::new(committer, Pace::Passing(Instant::now()));
-    let close = loop {
-        if let Some(close) = rounds.take_commands() {
-            break close;
-        }
-        rounds.round();
-    };
-    rounds.finish(close);
-}
-
 /// What the wait before a sync at level `os` is measured with.
 enum Pace {
     /// Time as it passes, since the log was opened: it does not jump.
@@ -78,16 +74,36 @@ pub(crate) struct Rounds {
     repeats: Vec<u64>,
     /// When unsynced records of level `os` must be synced.
     sync_due: Option<Duration>,
+    /// Bytes written since the last sync began.
+    unsynced_bytes: u64,
+    /// What syncs them while rounds go on.
+    beside: Beside,
     /// Why nothing is written any more.
     stopped: Option<LogError>,
+    closed: bool,
 }
 
-type CloseReply = Option<oneshot::Sender<Result<()>>>;
-
 impl Rounds {
-    fn new(log: Committer, pace: Pace) -> Self {
-        let (in_flight, ready, repeats) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { log, pace, in_flight, next_request: 0, ready, repeats, sync_due: None, stopped: None }
+    fn new(log: Committer, pace: Pace, beside: Beside) -> Self {
+        Self {
+            log,
+            pace,
+            in_flight: BTreeMap::new(),
+            next_request: 0,
+            ready: Vec::new(),
+            repeats: Vec::new(),
+            sync_due: None,
+            unsynced_bytes: 0,
+            beside,
+            stopped: None,
+            closed: false,
+        }
+    }
+
+    /// A committer that works as time passes, for [`Turns`].
+    pub fn timed(log: Committer) -> Self {
+        let beside = Beside::with_threads(log.options.sync_threads);
+        Self::new(log, Pace::Passing(Instant::now()), beside)
     }
 
     fn has_work(&self) -> bool {
@@ -96,38 +112,60 @@ impl Rounds {
 
     /// A committer that works when it is asked to.
     pub fn stepped(log: Committer) -> Self {
-        Self::new(log, Pace::Clock)
+        Self::new(log, Pace::Clock, Beside::Never)
     }
 
-    /// Takes all commands that are there and does those that are not appends. After the one that closes the log nothing more
-    /// can be asked.
+    /// Takes all commands that are there and does those that are not appends. The one that closes the log is the last.
     pub fn take_waiting(&mut self) {
-        while let Ok(command) = self.log.commands.try_recv() {
-            match command {
-                Command::Close { reply } => self.finish(Some(reply)),
-                command => self.take(command),
-            }
+        while !self.closed
+            && let Ok(command) = self.log.commands.try_recv()
+        {
+            self.take(command);
         }
     }
 
     /// Takes all commands that are there and does one round if anything waits for one. Returns whether more is waiting.
     pub fn step(&mut self) -> bool {
         self.take_waiting();
-        if self.has_work() || self.sync_due.is_some_and(|due| self.now() >= due) {
+        if self.has_work() || self.sync_is_due() {
             self.round();
         }
         self.has_work()
     }
 
-    /// Writes and syncs what has been taken, and answers who asked for it.
-    fn finish(&mut self, close: CloseReply) {
+    /// Does rounds until nothing waits for one.
+    pub fn work(&mut self) {
+        loop {
+            self.take_waiting();
+            if !self.has_work() && !self.sync_is_due() {
+                break;
+            }
+            self.round();
+        }
+    }
+
+    /// Whether the log is closed: there is nothing to do any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn sync_is_due(&self) -> bool {
+        self.sync_due_in() == Some(Duration::ZERO)
+    }
+
+    /// How long what is not synced may wait, if there is any. The sync that is under way comes first.
+    fn sync_due_in(&self) -> Option<Duration> {
+        let due = self.sync_due.filter(|_| !self.beside.is_under_way());
+        due.map(|due| due.saturating_sub(self.now()))
+    }
+
+    /// Writes and syncs what has been taken.
+    fn finish(&mut self) -> Result<()> {
         while self.has_work() {
             self.round();
         }
-        let closed = self.close();
-        if let Some(reply) = close {
-            let _ = reply.send(closed);
-        }
+        self.closed = true;
+        self.close()
     }
 
     fn now(&self) -> Duration {
@@ -135,29 +173,6 @@ impl Rounds {
             Pace::Passing(since) => since.elapsed(),
             Pace::Clock => Duration::from_micros(self.log.clock.now_micros().try_into().unwrap_or(0)),
         }
-    }
-
-    /// Waits until there is something to do and takes all commands that are there. Returns an answer if it is to close.
-    fn take_commands(&mut self) -> Option<CloseReply> {
-        if !self.has_work() {
-            let command = match self.sync_due {
-                None => self.log.commands.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(due) => self.log.commands.recv_timeout(due.saturating_sub(self.now())),
-            };
-            match command {
-                Ok(Command::Close { reply }) => return Some(Some(reply)),
-                Ok(command) => self.take(command),
-                Err(mpsc::RecvTimeoutError::Timeout) => return None,
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Some(None),
-            }
-        }
-        while let Ok(command) = self.log.commands.try_recv() {
-            match command {
-                Command::Close { reply } => return Some(Some(reply)),
-                command => self.take(command),
-            }
-        }
-        None
     }
 
     fn take(&mut self, command: Command) {
@@ -174,7 +189,7 @@ impl Rounds {
                 let _ = reply.send(self.retain(&below, appended_before_micros));
             }
             Command::Close { reply } => {
-                let _ = reply.send(Err(LogError::Closed));
+                let _ = reply.send(self.finish());
             }
         }
     }
@@ -237,6 +252,7 @@ impl Rounds {
             if bytes > 0 {
                 Counters::add(&self.log.counters.batches, 1);
                 Counters::add(&self.log.counters.bytes, bytes);
+                self.unsynced_bytes += bytes;
             }
             for (id, base_offset, numbers) in written {
                 let Some(append) = self.in_flight.get_mut(&id) else { continue };
@@ -267,11 +283,12 @@ impl Rounds {
                 Durability::Os => self.acknowledge(id),
             }
         }
-        let now = self.now();
-        if must_sync || self.sync_due.is_some_and(|due| now >= due) {
+        if must_sync {
             self.sync_dirty()?;
+        } else if self.sync_is_due() || (self.unsynced_bytes >= OS_SYNC_BYTES && !self.beside.is_under_way()) {
+            self.sync_due()?;
         } else if self.sync_due.is_none() && self.log.writers.iter().any(PartitionWriter::is_dirty) {
-            self.sync_due = Some(now + self.log.options.os_sync_interval);
+            self.sync_due = Some(self.now() + self.log.options.os_sync_interval);
         }
         for id in synced_by_this {
             self.acknowledge(id);
@@ -288,12 +305,17 @@ impl Rounds {
 
     /// Syncs every file with something unsynced in it, and publishes the heads.
     fn sync_dirty(&mut self) -> Result<()> {
-        let writers = self.log.writers.iter().enumerate();
-        let dirty: Vec<usize> = writers.filter(|(_, writer)| writer.is_dirty()).map(|(slot, _)| slot).collect();
+        let dirty = self.dirty();
         self.sync(&dirty)?;
-        self.sync_due = None;
+        (self.sync_due, self.unsynced_bytes) = (None, 0);
         self.log.producers.values_mut().for_each(Producers::synced);
         Ok(())
+    }
+
+    /// The partitions with something unsynced.
+    fn dirty(&self) -> Vec<usize> {
+        let writers = self.log.writers.iter().enumerate();
+        writers.filter(|(_, writer)| writer.is_dirty()).map(|(slot, _)| slot).collect()
     }
 
     fn sync(&mut self, slots: &[usize]) -> Result<()> {
@@ -303,18 +325,24 @@ impl Rounds {
         let segments = slots.iter().map(|&slot| self.log.writers[slot].active.clone()).collect();
         let synced = self.log.syncs.sync_all(segments);
         synced.map_err(|(path, error)| LogError::stopped(&path)(error))?;
-        Counters::add(&self.log.counters.syncs, slots.len() as u64);
-        for &slot in slots {
+        let ends: Vec<_> = slots.iter().map(|&slot| (slot, self.log.writers[slot].next_offset)).collect();
+        self.publish(&ends)
+    }
+
+    /// Says that the records of partitions below these offsets are durable, after they have been synced.
+    fn publish(&mut self, ends: &[(usize, Offset)]) -> Result<()> {
+        Counters::add(&self.log.counters.syncs, ends.len() as u64);
+        for &(slot, end) in ends {
             let writer = &mut self.log.writers[slot];
             let before = writer.durable_offset;
-            writer.publish()?;
+            writer.publish(end)?;
             Counters::add(&self.log.counters.records, writer.durable_offset - before);
         }
         let writers = &self.log.writers;
         self.log.heads.send_modify(|heads| {
-            for &slot in slots {
+            for &(slot, end) in ends {
                 let Partition { source, partition, .. } = &*writers[slot].shared;
-                heads.set(source, *partition, writers[slot].durable_offset);
+                heads.set(source, *partition, end);
             }
         });
         Ok(())

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 use crate::append_queue::{AppendQueue, Command, Submitted};
-use crate::committer::{self, Committer, Rounds};
+use crate::committer::{Committer, Rounds, Turns};
 use crate::files::Disk;
 use crate::lock::WriterLock;
 use crate::options::Counters;
@@ -104,6 +104,7 @@ impl Shared {
 /// What only a writer has.
 struct Writer {
     queue: AppendQueue,
+    turns: Arc<Turns>,
     heads: watch::Receiver<Position>,
     counters: Arc<Counters>,
     recovery: RecoveryReport,
@@ -112,14 +113,9 @@ struct Writer {
 
 /// What ends when the log is closed.
 struct Open {
-    work: Work,
+    /// `None` where the log is stepped.
+    thread: Option<JoinHandle<()>>,
     lock: WriterLock,
-}
-
-/// Who does the committer's rounds.
-enum Work {
-    Thread(JoinHandle<()>),
-    Stepped(Box<Rounds>),
 }
 
 /// A log in a directory of this machine: the only writer, or one of any number of readers.
@@ -145,10 +141,27 @@ impl Writer {
     /// Asks the committer for something that is not an append and waits for the answer.
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
         let answer = self.queue.send(command)?;
-        if let Some(Open { work: Work::Stepped(rounds), .. }) = &mut *self.open() {
-            rounds.take_waiting();
+        if self.turns.is_stepped() {
+            self.turns.wait(Rounds::take_waiting);
+        } else {
+            self.turns.call();
         }
         event_log::block_on_answer(answer)
+    }
+
+    /// Waits for an append: does rounds until it is answered, unless someone else does them.
+    fn wait_for<T>(&self, mut append: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(answer) = append.as_mut().poll(&mut context) {
+                return answer;
+            }
+            if self.turns.is_stepped() {
+                self.turns.wait(Rounds::step);
+            } else if !self.turns.try_round() {
+                return event_log::block_on(append);
+            }
+        }
     }
 }
 
@@ -159,16 +172,13 @@ impl FileLog {
     /// [`LogError::Locked`] while another handle writes, and with [`LogError::Damaged`] if durable records are missing.
     pub fn open_writer(dir: impl AsRef<Path>, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
         let sync_threads = options.sync_threads;
-        Self::open(dir.as_ref(), options, clock, sync_threads, |committer| {
-            let run = move || committer::run(committer);
-            std::thread::Builder::new().name("log-committer".to_owned()).spawn(run).map(Work::Thread)
-        })
+        Self::open(dir.as_ref(), options, clock, sync_threads, Rounds::timed, |turns| turns.start().map(Some))
     }
 
     /// The same without a thread: what is appended is written when [`FileLog::step`] is called, by the caller, and all other
     /// calls do their work before they return. Nothing but `clock` tells the time. For deterministic tests.
     pub fn open_stepped(dir: impl AsRef<Path>, options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::open(dir.as_ref(), options, clock, 1, |committer| Ok(Work::Stepped(Box::new(Rounds::stepped(committer)))))
+        Self::open(dir.as_ref(), options, clock, 1, Rounds::stepped, |_| Ok(None))
     }
 
     fn open(
@@ -176,7 +186,8 @@ impl FileLog {
         options: Options,
         clock: Arc<dyn Clock>,
         sync_threads: usize,
-        start: impl FnOnce(Committer) -> std::io::Result<Work>,
+        rounds: impl FnOnce(Committer) -> Rounds,
+        start: impl FnOnce(&Arc<Turns>) -> std::io::Result<Option<JoinHandle<()>>>,
     ) -> Result<Self> {
         options.check()?;
         let disk = options.files.clone();
@@ -187,22 +198,22 @@ impl FileLog {
             recovery::open_all(&shared, options.producers_max, clock.now_micros(), sync_threads)?;
         let (heads, heads_seen) = watch::channel(shared.head()?);
         let (commands, taken) = mpsc::channel();
-        let queue = AppendQueue::new(commands, &options);
         let counters = Arc::new(Counters::default());
         let starting = |error| LogError::io("start the threads of the log in", dir)(error);
-        let committer = Committer {
+        let turns = Turns::new(rounds(Committer {
             commands: taken,
             syncs: SyncPool::new(sync_threads),
-            options,
+            options: options.clone(),
             clock,
             shared: shared.clone(),
             counters: counters.clone(),
             heads,
             writers,
             producers,
-        };
-        let open = Mutex::new(Some(Open { work: start(committer).map_err(starting)?, lock }));
-        let writer = Writer { queue, heads: heads_seen, counters, recovery, open };
+        }));
+        let open = Mutex::new(Some(Open { thread: start(&turns).map_err(starting)?, lock }));
+        let queue = AppendQueue::new(commands, turns.clone(), &options);
+        let writer = Writer { queue, turns, heads: heads_seen, counters, recovery, open };
         Ok(Self { shared, writer: Some(writer), follower: OnceLock::new() })
     }
 
@@ -266,11 +277,8 @@ impl FileLog {
     /// each partition, syncs if one is due, and acknowledges. Returns whether something is left for another round. A log with
     /// a thread of its own needs no steps.
     pub fn step(&self) -> bool {
-        let Some(writer) = &self.writer else { return false };
-        match &mut *writer.open() {
-            Some(Open { work: Work::Stepped(rounds), .. }) => rounds.step(),
-            _ => false,
-        }
+        let stepped = self.writer.as_ref().filter(|writer| writer.turns.is_stepped());
+        stepped.and_then(|writer| writer.turns.wait(Rounds::step)).unwrap_or(false)
     }
 
     /// Writes and syncs what is queued, stops the threads and releases the lock. Reading goes on to work; appends fail with
@@ -278,16 +286,17 @@ impl FileLog {
     pub fn close(&self) -> Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
         let mut open = writer.open();
-        let Some(Open { work, lock }) = open.take() else { return Ok(()) };
+        let Some(Open { thread, lock }) = open.take() else { return Ok(()) };
         let asked = writer.queue.send(|reply| Command::Close { reply });
-        let joined = match work {
-            Work::Thread(thread) => thread.join(),
-            Work::Stepped(mut rounds) => {
-                rounds.take_waiting();
-                Ok(())
-            }
+        let joined = if let Some(thread) = thread {
+            writer.turns.call();
+            thread.join()
+        } else {
+            writer.turns.wait(Rounds::take_waiting);
+            Ok(())
         };
         let closed = asked.and_then(event_log::block_on_answer);
+        writer.turns.join_beside();
         drop(lock);
         if let Err(panic) = joined
             && !std::thread::panicking()
@@ -297,20 +306,29 @@ impl FileLog {
         closed
     }
 
-    fn is_stepped(&self) -> bool {
-        let open = self.writer.as_ref().map(Writer::open);
-        open.is_some_and(|open| matches!(&*open, Some(Open { work: Work::Stepped(_), .. })))
+    /// Queues an append. Nobody does it yet.
+    fn queue(
+        &self,
+        source: &str,
+        records: Vec<Append>,
+        durability: Option<Durability>,
+    ) -> Result<(&Writer, AppendFuture)> {
+        let (writer, found) = (self.writer()?, self.source(source)?);
+        let submitted = Submitted { source, slots: found.slots(), records, durability };
+        Ok((writer, writer.queue.submit(submitted)))
     }
 
-    /// Does rounds until an append is answered.
-    fn step_until<T>(&self, mut append: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            if let Poll::Ready(answer) = append.as_mut().poll(&mut context) {
-                return answer;
-            }
-            self.step();
-        }
+    /// The same for records that a producer numbers.
+    fn queue_numbered(
+        &self,
+        source: &str,
+        numbering: Numbering,
+        records: Vec<Append>,
+        durability: Option<Durability>,
+    ) -> Result<(&Writer, NumberedFuture)> {
+        let (writer, found) = (self.writer()?, self.source(source)?);
+        let submitted = Submitted { source, slots: found.slots(), records, durability };
+        Ok((writer, writer.queue.submit_numbered(submitted, numbering)))
     }
 
     fn writer(&self) -> Result<&Writer> {
@@ -387,11 +405,13 @@ impl EventLog for FileLog {
     }
 
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
-        let submitted = self.writer().and_then(|writer| {
-            let found = self.source(source)?;
-            Ok(writer.queue.submit(Submitted { source, slots: found.slots(), records, durability }))
-        });
-        submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+        match self.queue(source, records, durability) {
+            Ok((writer, append)) => {
+                writer.turns.call();
+                append
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn submit_numbered(
@@ -401,22 +421,23 @@ impl EventLog for FileLog {
         records: Vec<Append>,
         durability: Option<Durability>,
     ) -> NumberedFuture {
-        let submitted = self.writer().and_then(|writer| {
-            let found = self.source(source)?;
-            let submitted = Submitted { source, slots: found.slots(), records, durability };
-            Ok(writer.queue.submit_numbered(submitted, numbering))
-        });
-        submitted.unwrap_or_else(|error| Box::pin(std::future::ready(Err(error))))
+        match self.queue_numbered(source, numbering, records, durability) {
+            Ok((writer, append)) => {
+                writer.turns.call();
+                append
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
-        let append = self.submit(source, records, None);
-        if self.is_stepped() { self.step_until(append) } else { event_log::block_on(append) }
+        let (writer, append) = self.queue(source, records, None)?;
+        writer.wait_for(append)
     }
 
     fn append_numbered(&self, source: &str, numbering: Numbering, records: Vec<Append>) -> Result<Numbered> {
-        let append = self.submit_numbered(source, numbering, records, None);
-        if self.is_stepped() { self.step_until(append) } else { event_log::block_on(append) }
+        let (writer, append) = self.queue_numbered(source, numbering, records, None)?;
+        writer.wait_for(append)
     }
 
     fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {

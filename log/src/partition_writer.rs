@@ -1,4 +1,4 @@
-//! The writing side of one partition. Owned by the committer thread, so nothing here is shared or locked.
+//! The writing side of one partition. Owned by the committer, so nothing here is shared or locked.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -151,11 +151,11 @@ impl PartitionWriter {
         Ok(u64::from(header.bytes))
     }
 
-    /// Says that everything written so far is durable, after it has been synced.
-    pub fn publish(&mut self) -> Result<()> {
-        self.head_file.write(self.next_offset).map_err(LogError::into_stopped)?;
-        self.durable_offset = self.next_offset;
-        self.shared.set_head(self.next_offset);
+    /// Says that everything below `end` is durable, after it has been synced.
+    pub fn publish(&mut self, end: Offset) -> Result<()> {
+        self.head_file.write(end).map_err(LogError::into_stopped)?;
+        self.durable_offset = end;
+        self.shared.set_head(end);
         Ok(())
     }
 

@@ -196,6 +196,158 @@ fn level_os_is_acknowledged_before_it_is_durable_and_visible() {
 }
 
 #[test]
+fn appends_at_level_os_go_on_while_earlier_ones_are_synced() {
+    let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
+    let log = open(DIR.as_ref(), options, 1);
+    let mut heads = log.watch();
+    disk.gate(true);
+    append(&log, 0, "first");
+    disk.wait_for_sync();
+    for offset in 1..100 {
+        assert_eq!(append(&log, 0, "meanwhile"), offset);
+    }
+    let waiting = submit(&log, 0, "by the committer's thread");
+    assert_eq!(wait(waiting).unwrap().records, [(0, 100)]);
+    assert_eq!(log.head().unwrap().partition("s", 0), 0, "nothing of it is durable");
+    disk.gate(false);
+    wait(heads.wait_for(|head| head.partition("s", 0) > 0)).unwrap();
+    wait(heads.wait_for(|head| head.partition("s", 0) == 101)).unwrap();
+    assert_eq!(payloads(&log, 0, 0).len(), 101);
+}
+
+#[test]
+fn what_the_head_says_survives_a_power_cut_while_syncs_and_appends_overlap() {
+    let disk = SimulatedDisk::new();
+    let options = Options { durability: Durability::Os, segment_bytes_max: 20_000, ..Options::default() };
+    let with = |options: &Options| Options { files: disk.process(), ..options.clone() };
+    let interval = std::time::Duration::from_micros(50);
+    let log = open(DIR.as_ref(), Options { os_sync_interval: interval, ..with(&options) }, 2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for partition in 0..2 {
+            let (log, done) = (&log, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    append(log, partition, "0123456789012345678901234567890123456789");
+                }
+            });
+        }
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut last = [0; 2];
+            for seed in 0..30 {
+                let moved = |head: &watershed_log::Position| (0..2).all(|p| head.partition("s", p) > last[p as usize]);
+                wait(log.watch().wait_for(moved)).unwrap();
+                last = [0, 1].map(|partition| log.head().unwrap().partition("s", partition));
+                let copy = disk.copy();
+                copy.power_cut(seed);
+                let options = Options { files: copy.process(), ..options.clone() };
+                let reopened = FileLog::open_writer(DIR, options, Arc::new(ManualClock::new(0))).unwrap();
+                for (partition, said) in (0..).zip(last) {
+                    assert!(payloads(&reopened, partition, 0).len() as u64 >= said, "partition {partition}: {said}");
+                }
+            }
+        }));
+        done.store(true, Ordering::SeqCst);
+        checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    log.close().unwrap();
+}
+
+#[test]
+fn a_sync_that_fails_beside_appends_stops_the_log() {
+    let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
+    let log = open(DIR.as_ref(), options, 1);
+    disk.fail_syncs.store(true, Ordering::SeqCst);
+    append(&log, 0, "acknowledged, never durable");
+    let stopped = (0..).find_map(|_| log.append("s", vec![Append::new(0, "more")]).err()).unwrap();
+    assert!(matches!(&stopped, LogError::Stopped { .. }), "{stopped}");
+    assert_eq!(log.head().unwrap().partition("s", 0), 0);
+    assert!(matches!(log.close(), Err(LogError::Stopped { .. })));
+}
+
+#[test]
+fn closing_waits_for_the_sync_beside_appends() {
+    let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
+    let log = open(DIR.as_ref(), options, 1);
+    disk.gate(true);
+    append(&log, 0, "x");
+    disk.wait_for_sync();
+    append(&log, 0, "y");
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| log.close());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!closing.is_finished(), "it is not durable yet");
+        disk.gate(false);
+        closing.join().unwrap().unwrap();
+    });
+    assert_eq!(payloads(&log, 0, 0), [b"x", b"y"]);
+}
+
+#[test]
+fn callers_threads_and_the_committers_take_turns() {
+    const EACH: u64 = 200;
+    let (_, options) = with_disk(Options { segment_bytes_max: 20_000, queue_bytes_max: 3_000, ..Options::default() });
+    let log = open(DIR.as_ref(), options, 3);
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let (log, acknowledged) = (&log, &acknowledged);
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let (partition, payload) = ((number % 3) as u32, format!("{thread}/{number}"));
+                    let record = vec![Append::new(partition, payload.clone())];
+                    let level = if number % 5 == 0 { Durability::Os } else { Durability::Fsync };
+                    let appended = match (thread + number) % 4 {
+                        0 => wait(log.submit("s", record, Some(level))),
+                        _ => log.append("s", record),
+                    };
+                    acknowledged.lock().unwrap().push((appended.unwrap().records[0], payload));
+                    if number % 50 == thread {
+                        log.seal("s").unwrap();
+                    }
+                }
+            });
+        }
+    });
+    log.close().unwrap();
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert_eq!(acknowledged.len() as u64, 8 * EACH);
+    let found: Vec<Vec<Vec<u8>>> = (0..3).map(|partition| payloads(&log, partition, 0)).collect();
+    assert_eq!(found.iter().map(Vec::len).sum::<usize>() as u64, 8 * EACH, "each once");
+    for ((partition, offset), payload) in acknowledged {
+        assert_eq!(found[partition as usize][offset as usize], payload.as_bytes());
+    }
+}
+
+#[test]
+fn a_panic_in_a_round_closes_the_log_for_all() {
+    let disk = SimulatedDisk::new();
+    let process = disk.process();
+    let panics = Arc::new(AtomicBool::new(false));
+    let now = panics.clone();
+    let log = open(DIR.as_ref(), Options { files: process.clone(), ..Options::default() }, 1);
+    append(&log, 0, "good");
+    process.set_fates(move |operation| {
+        let is_segment = operation.path.extension().is_some_and(|extension| extension == "segment");
+        assert!(
+            operation.kind != OperationKind::Write || !is_segment || !now.swap(false, Ordering::SeqCst),
+            "as asked"
+        );
+        Fate::DONE
+    });
+    panics.store(true, Ordering::SeqCst);
+    let appended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| append(&log, 0, "bad")));
+    assert!(appended.is_err());
+    assert!(matches!(log.append("s", vec![Append::new(0, "later")]), Err(LogError::Closed)));
+    assert!(matches!(wait(submit(&log, 0, "later")), Err(LogError::Closed)));
+    assert!(matches!(log.seal("s"), Err(LogError::Closed)));
+    // If the committer's thread was awake still and did the round, its panic goes on here.
+    let closed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| log.close()));
+    assert!(matches!(closed, Err(_) | Ok(Err(LogError::Closed))));
+    assert_eq!(payloads(&log, 0, 0), [b"good"]);
+}
+
+#[test]
 fn a_full_queue_makes_appends_wait() {
     let (disk, options) = with_disk(Options { queue_bytes_max: 1_000, ..Options::default() });
     let log = open(DIR.as_ref(), options, 1);

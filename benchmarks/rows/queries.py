@@ -89,13 +89,13 @@ def restart(context):
     return [
         Entry(
             work=f"restart with {size(log_bytes)} of log above the cut",
-            ours=f"first answer after {median('first_answer_seconds'):.2f} s",
+            ours=f"caught up after {median('caught_up_seconds'):.2f} s",
             against="replay at full rate",
             theirs=f"{replay:.2f} s ({rate(count, replay)})",
             memory=size(max(start.peak_bytes for start in starts)),
-            note=f"recovery of the log {median('recovery_seconds'):.2f} s, replay {median('replay_seconds'):.2f} s; median of {context.rounds}",
+            note=f"recovery of the log {median('recovery_seconds'):.3f} s; the first answer, a scan, after {median('first_answer_seconds'):.2f} s; median of {context.rounds}",
             raw={"starts": [start.json for start in starts], "replays": full_rate},
-            **at_most(median("first_answer_seconds") / replay, 1.0),
+            **at_most(median("caught_up_seconds") / replay, 1.0),
         )
     ]
 

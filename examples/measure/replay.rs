@@ -1,4 +1,4 @@
-//! A backlog through the speed layer.
+//! A backlog through the speed layer, from opening the project on.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -19,9 +19,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    let begun = Instant::now();
     let project = live::open(&args.project)?;
     let log = Arc::new(project.log()?);
-    let begun = Instant::now();
     // From the first record on, whatever the batch side holds.
     let speed = live::speed(&project, &log, &Built::default())?;
     while speed.step()? {}

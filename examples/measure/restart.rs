@@ -1,4 +1,4 @@
-//! From opening a project to its first answer.
+//! From opening a project until its speed layer is at the head, and to its first answer.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -22,13 +22,13 @@ pub fn run(args: &Args) -> Outcome {
     let speed = live::speed(&project, &log, &live::built(&project.store()?)?)?;
     let serving = live::serving(&project, speed.clone())?;
     while speed.step()? {}
-    let replayed = begun.elapsed().as_secs_f64();
+    let caught_up = begun.elapsed().as_secs_f64();
     let answer = serving.sql(&args.query, &ReadOptions::default())?;
     let answered = begun.elapsed().as_secs_f64();
     let records: u64 = log.head()?.iter().map(|(_, _, offset)| offset).sum();
     Ok(json!({
         "recovery_seconds": recovered,
-        "replay_seconds": replayed - recovered,
+        "caught_up_seconds": caught_up,
         "first_answer_seconds": answered,
         "records": records,
         "rows": answer.to_json_rows(),

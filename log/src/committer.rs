@@ -133,17 +133,6 @@ impl Rounds {
         self.has_work()
     }
 
-    /// Does rounds until nothing waits for one.
-    pub fn work(&mut self) {
-        loop {
-            self.take_waiting();
-            if !self.has_work() && !self.sync_is_due() {
-                break;
-            }
-            self.round();
-        }
-    }
-
     /// Whether the log is closed: there is nothing to do any more.
     pub fn is_closed(&self) -> bool {
         self.closed

@@ -11,6 +11,8 @@ use crate::{
 
 /// Bytes of a piece, about: few enough to share a step's work between threads, and several times what a batch of the log has.
 const PIECE_BYTES: usize = 3 << 20;
+/// Smaller steps are divided evenly between the threads, down to this.
+const PIECE_BYTES_MIN: usize = 512 << 10;
 /// Bytes that are read at a time: few enough that they and their columns stay in a core's cache.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Records of a source that has not been read yet are taken for so large.
@@ -69,10 +71,12 @@ impl<'a> Pieces<'a> {
     ) -> Pieces<'a> {
         let partitions = span.low.len();
         let bytes = (bytes_max / partitions.max(1)).max(1);
-        let records = record_bytes.records(PIECE_BYTES.min(bytes));
+        let threads = rayon::current_num_threads() as u64;
         let step = span.records().min(record_bytes.records(bytes_max));
+        let share = step.div_ceil(threads).max(record_bytes.records(PIECE_BYTES_MIN));
+        let records = record_bytes.records(PIECE_BYTES.min(bytes)).min(share);
+        let threads = step.div_ceil(share).clamp(1, threads);
         let left = Left { next: span.low.clone(), bytes: vec![bytes; partitions], read: 0 };
-        let threads = step.div_ceil(records).clamp(1, rayon::current_num_threads() as u64);
         Pieces { log, source, span, records, threads: threads as usize, left: Mutex::new(left) }
     }
 
@@ -127,5 +131,93 @@ impl<'a> Pieces<'a> {
 
     fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rayon::prelude::*;
+    use watershed_log::{Append, ManualClock, MemoryLog};
+
+    use super::*;
+
+    /// A log whose partitions have so many records, of sizes between 0 and 2,000 bytes.
+    fn log(records: &[u64]) -> MemoryLog {
+        let log = MemoryLog::new(Arc::new(ManualClock::new(0)));
+        log.create_source("s", records.len() as u32).unwrap();
+        for (partition, records) in (0..).zip(records) {
+            for number in 0..*records {
+                let payload = vec![b'x'; (number * 7919 % 2000) as usize];
+                log.append("s", vec![Append::new(partition, payload)]).unwrap();
+            }
+        }
+        log
+    }
+
+    /// Takes all pieces on all threads; the ranges that were read, by partition and in order.
+    fn take(pieces: &Pieces<'_>, partitions: usize) -> Vec<Vec<(Offset, Offset)>> {
+        let of_threads: Vec<Vec<(u32, Offset, Offset)>> = (0..pieces.threads)
+            .into_par_iter()
+            .map(|thread| {
+                let mut read = Vec::new();
+                while let Some(mut piece) = pieces.next(thread).unwrap() {
+                    while let Some(chunk) = pieces.read(&mut piece).unwrap() {
+                        read.push((chunk.partition(), chunk.first_offset(), chunk.next_offset()));
+                    }
+                }
+                read
+            })
+            .collect();
+        let mut ranges = vec![Vec::new(); partitions];
+        for (partition, from, to) in of_threads.into_iter().flatten() {
+            ranges[partition as usize].push((from, to));
+        }
+        ranges.iter_mut().for_each(|ranges| ranges.sort_unstable());
+        ranges
+    }
+
+    #[test]
+    fn each_record_is_read_once_whatever_the_threads_and_bounds() {
+        let records = [3_000, 0, 1, 1_700];
+        let log = log(&records);
+        for threads in 1..5 {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for bytes_max in [1, 700, 50_000, 1 << 20, 32 << 20] {
+                let mut span = Span { low: vec![5, 0, 0, 100], high: records.to_vec() };
+                let mut record_bytes = RecordBytes::default();
+                let mut steps = 0;
+                while !span.is_empty() && steps < 20 {
+                    let pieces = Pieces::new(&log, "s", &span, bytes_max, record_bytes);
+                    let (ranges, read) =
+                        pool.install(|| (take(&pieces, records.len()), pieces.finish(&mut record_bytes)));
+                    for (partition, ranges) in ranges.iter().enumerate() {
+                        let mut at = span.low[partition];
+                        for &(from, to) in ranges {
+                            assert_eq!(from, at, "partition {partition}: {ranges:?}");
+                            at = to;
+                        }
+                        assert_eq!(at, read.high[partition]);
+                        assert_eq!(at > span.low[partition], span.high[partition] > span.low[partition]);
+                    }
+                    span.low = read.high;
+                    steps += 1;
+                }
+                assert_eq!(span.is_empty(), bytes_max > 100_000, "{bytes_max} in {steps} steps");
+            }
+        }
+    }
+
+    #[test]
+    fn small_steps_are_one_threads() {
+        let log = log(&[20]);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let threads = |records, bytes_max| {
+            let span = Span { low: vec![0], high: vec![records] };
+            pool.install(|| Pieces::new(&log, "s", &span, bytes_max, RecordBytes::default()).threads)
+        };
+        assert_eq!([threads(20, 32 << 20), threads(100_000, 4_000), threads(100_000, 1)], [1, 1, 1]);
+        assert_eq!([threads(1_000, 32 << 20), threads(100_000, 1 << 20), threads(100_000, 32 << 20)], [2, 2, 4]);
     }
 }

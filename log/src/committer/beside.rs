@@ -17,12 +17,12 @@ pub(super) enum Beside {
     Never,
     Ready(SyncPool),
     /// One is to begin.
-    Begun(Sync),
+    Begun(Syncing),
     UnderWay,
 }
 
 /// Files to be synced, and up to where their records are durable then.
-pub(super) struct Sync {
+pub(super) struct Syncing {
     pool: SyncPool,
     files: Vec<(usize, Arc<Segment>, Offset)>,
 }
@@ -37,7 +37,7 @@ impl Beside {
     }
 }
 
-impl Sync {
+impl Syncing {
     pub fn run(&mut self) -> Result<()> {
         let segments = self.files.iter().map(|(_, segment, _)| segment.clone()).collect();
         self.pool.sync_all(segments).map_err(|(path, error)| LogError::stopped(&path)(error))
@@ -53,7 +53,7 @@ impl Rounds {
                     let PartitionWriter { active, next_offset, .. } = &self.log.writers[slot];
                     (slot, active.clone(), *next_offset)
                 });
-                self.beside = Beside::Begun(Sync { pool, files: files.collect() });
+                self.beside = Beside::Begun(Syncing { pool, files: files.collect() });
                 (self.sync_due, self.unsynced_bytes) = (None, 0);
                 Ok(())
             }
@@ -65,7 +65,7 @@ impl Rounds {
     }
 
     /// The sync that is to begin beside the rounds, if one is.
-    pub(super) fn begun_sync(&mut self) -> Option<Sync> {
+    pub(super) fn begun_sync(&mut self) -> Option<Syncing> {
         match std::mem::replace(&mut self.beside, Beside::UnderWay) {
             Beside::Begun(sync) => Some(sync),
             other => {
@@ -83,7 +83,7 @@ impl Rounds {
     }
 
     /// Publishes what a sync made durable.
-    pub(super) fn synced_beside(&mut self, sync: Sync, outcome: Result<()>) {
+    pub(super) fn synced_beside(&mut self, sync: Syncing, outcome: Result<()>) {
         let published =
             outcome.and_then(|()| if self.stopped.is_none() { self.publish_synced(&sync.files) } else { Ok(()) });
         self.beside = Beside::Ready(sync.pool);

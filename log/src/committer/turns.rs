@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use super::Rounds;
-use super::beside::Sync;
+use super::beside::Syncing;
 
 /// How often a caller looks whether another's turn ends: for about as long as publishing a head takes.
 const SPINS: usize = 200;
@@ -97,13 +97,16 @@ impl Turns {
 
     /// Does all rounds that are left to the thread, until the log is closed.
     fn run(self: &Arc<Self>) {
-        let work = |rounds: &mut Rounds| {
-            rounds.work();
-            self.looks_again.store(rounds.sync_due_in().is_some(), Ordering::SeqCst);
-            (!rounds.is_closed()).then(|| rounds.sync_due_in())
+        let step = |rounds: &mut Rounds| {
+            let more = rounds.step();
+            let sync_due_in = rounds.sync_due_in();
+            self.looks_again.store(sync_due_in.is_some(), Ordering::SeqCst);
+            (!rounds.is_closed()).then_some((more, sync_due_in))
         };
-        while let Some(Some(sync_due_in)) = self.wait(work) {
-            self.rest(sync_due_in);
+        while let Some(Some((more, sync_due_in))) = self.wait(step) {
+            if !more {
+                self.rest(sync_due_in);
+            }
         }
     }
 
@@ -136,7 +139,7 @@ impl Turns {
         Some(done)
     }
 
-    fn sync_beside(self: &Arc<Self>, mut sync: Sync) -> std::io::Result<()> {
+    fn sync_beside(self: &Arc<Self>, mut sync: Syncing) -> std::io::Result<()> {
         let turns = self.clone();
         let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
             let outcome = sync.run();

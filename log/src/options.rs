@@ -28,7 +28,8 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// What an append waits for unless it says otherwise.
     pub durability: Durability,
-    /// How long records appended at [`Durability::Os`] stay unsynced and invisible at most. Default 20 ms.
+    /// How long records appended at [`Durability::Os`] wait for a sync, and are invisible, at most; after 4 MiB a sync begins at
+    /// once. Default 20 ms.
     pub os_sync_interval: Duration,
     /// How many files are synced at the same time. Default 16: they wait for the disk, and the file system commits its
     /// journal once for several.

@@ -1,11 +1,16 @@
 """Running a program and timing it; running rivals in turns."""
 
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+
+# A process's peak memory counts from that of the process that started it: this one stays small.
+LAUNCHER = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver"))
 
 
 @dataclass
@@ -19,10 +24,12 @@ class Ran:
 
 def ran(command, **options) -> Ran:
     """Runs a program to its end; an error if it fails."""
+    return LAUNCHER.submit(launch, [str(part) for part in command], options).result()
+
+
+def launch(command, options) -> Ran:
     begun = time.monotonic()
-    process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     output, errors = drain(process)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begun

@@ -311,6 +311,7 @@ impl Rounds {
         if slots.is_empty() {
             return Ok(());
         }
+        self.wait_for_sync_beside()?;
         let segments = slots.iter().map(|&slot| self.log.writers[slot].active.clone()).collect();
         let synced = self.log.syncs.sync_all(segments);
         synced.map_err(|(path, error)| LogError::stopped(&path)(error))?;
@@ -404,7 +405,7 @@ impl Rounds {
         tracing::error!(%error, "the log takes no further append");
         self.ready.clear();
         self.repeats.clear();
-        self.sync_due = None;
+        (self.sync_due, self.unsynced_bytes) = (None, 0);
         for writer in &mut self.log.writers {
             writer.pending.clear();
         }

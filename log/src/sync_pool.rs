@@ -82,6 +82,13 @@ impl SyncPool {
     }
 }
 
+impl Default for SyncPool {
+    /// One without threads.
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
 impl Drop for SyncPool {
     fn drop(&mut self) {
         self.jobs = None;

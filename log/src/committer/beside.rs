@@ -1,8 +1,9 @@
 //! Syncs of level `os` beside the rounds: nobody waits for them, so rounds go on meanwhile.
 //!
-//! What has been written when one begins is durable when it ends; what is written meanwhile waits for the next.
+//! What has been written when one begins is durable when it ends; what is written meanwhile waits for the next. A round that syncs
+//! waits for the one under way first: the operating system tells of a failure once, and whoever syncs next is told that all is well.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{OS_SYNC_BYTES, Rounds};
 use crate::partition_writer::PartitionWriter;
@@ -18,13 +19,17 @@ pub(super) enum Beside {
     Ready(SyncPool),
     /// One is to begin.
     Begun(Syncing),
-    UnderWay,
+    UnderWay(Outcome),
 }
+
+/// How a sync ended, once it has.
+type Outcome = Arc<OnceLock<Result<()>>>;
 
 /// Files to be synced, and up to where their records are durable then.
 pub(super) struct Syncing {
     pool: SyncPool,
     files: Vec<(usize, Arc<Segment>, Offset)>,
+    outcome: Outcome,
 }
 
 impl Beside {
@@ -33,46 +38,54 @@ impl Beside {
     }
 
     pub fn is_under_way(&self) -> bool {
-        matches!(self, Self::Begun(_) | Self::UnderWay)
+        matches!(self, Self::Begun(_) | Self::UnderWay(_))
     }
 }
 
 impl Syncing {
-    pub fn run(&mut self) -> Result<()> {
+    pub fn run(&mut self) {
         let segments = self.files.iter().map(|(_, segment, _)| segment.clone()).collect();
-        self.pool.sync_all(segments).map_err(|(path, error)| LogError::stopped(&path)(error))
+        let outcome = self.pool.sync_all(segments).map_err(|(path, error)| LogError::stopped(&path)(error));
+        let _ = self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Syncing {
+    /// Nobody waits for ever for a thread that panicked.
+    fn drop(&mut self) {
+        let _ = self.outcome.set(Err(LogError::Closed));
     }
 }
 
 impl Rounds {
     /// Syncs what is due: beside the rounds, where that can be.
     pub(super) fn sync_due(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.beside, Beside::UnderWay) {
-            Beside::Ready(pool) => {
-                let files = self.dirty().into_iter().map(|slot| {
-                    let PartitionWriter { active, next_offset, .. } = &self.log.writers[slot];
-                    (slot, active.clone(), *next_offset)
-                });
-                self.beside = Beside::Begun(Syncing { pool, files: files.collect() });
-                (self.sync_due, self.unsynced_bytes) = (None, 0);
-                Ok(())
-            }
-            other => {
-                self.beside = other;
-                self.sync_dirty()
-            }
+        if let Beside::Ready(pool) = &mut self.beside {
+            let pool = std::mem::take(pool);
+            let files = self.dirty().into_iter().map(|slot| {
+                let PartitionWriter { active, next_offset, .. } = &self.log.writers[slot];
+                (slot, active.clone(), *next_offset)
+            });
+            self.beside = Beside::Begun(Syncing { pool, files: files.collect(), outcome: Outcome::default() });
+            (self.sync_due, self.unsynced_bytes) = (None, 0);
+            return Ok(());
         }
+        self.sync_dirty()
     }
 
     /// The sync that is to begin beside the rounds, if one is.
     pub(super) fn begun_sync(&mut self) -> Option<Syncing> {
-        match std::mem::replace(&mut self.beside, Beside::UnderWay) {
-            Beside::Begun(sync) => Some(sync),
-            other => {
-                self.beside = other;
-                None
-            }
+        let Beside::Begun(Syncing { outcome, .. }) = &self.beside else { return None };
+        let under_way = Beside::UnderWay(outcome.clone());
+        match std::mem::replace(&mut self.beside, under_way) {
+            Beside::Begun(syncing) => Some(syncing),
+            _ => None,
         }
+    }
+
+    /// Waits for the end of the sync under way, if one is; fails if that did.
+    pub(super) fn wait_for_sync_beside(&self) -> Result<()> {
+        if let Beside::UnderWay(outcome) = &self.beside { outcome.wait().clone() } else { Ok(()) }
     }
 
     /// Takes note of a sync that could not begin, and of all later ones.
@@ -83,11 +96,13 @@ impl Rounds {
     }
 
     /// Publishes what a sync made durable.
-    pub(super) fn synced_beside(&mut self, sync: Syncing, outcome: Result<()>) {
-        let published =
-            outcome.and_then(|()| if self.stopped.is_none() { self.publish_synced(&sync.files) } else { Ok(()) });
-        self.beside = Beside::Ready(sync.pool);
-        if let Err(error) = published {
+    pub(super) fn synced_beside(&mut self, mut syncing: Syncing) {
+        self.beside = Beside::Ready(std::mem::take(&mut syncing.pool));
+        if self.stopped.is_some() {
+            return;
+        }
+        let outcome = syncing.outcome.wait().clone();
+        if let Err(error) = outcome.and_then(|()| self.publish_synced(&syncing.files)) {
             self.stop(error);
         } else if self.sync_is_due() || self.unsynced_bytes >= OS_SYNC_BYTES {
             self.round();

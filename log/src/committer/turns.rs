@@ -125,8 +125,8 @@ impl Turns {
     ) -> Option<T> {
         let mut rounds = turn.take()?;
         let done = work(&mut rounds);
-        if let Some(sync) = rounds.begun_sync()
-            && let Err(error) = self.sync_beside(sync)
+        if let Some(syncing) = rounds.begun_sync()
+            && let Err(error) = self.sync_beside(syncing)
         {
             rounds.never_sync_beside(&error);
         }
@@ -139,11 +139,11 @@ impl Turns {
         Some(done)
     }
 
-    fn sync_beside(self: &Arc<Self>, mut sync: Syncing) -> std::io::Result<()> {
+    fn sync_beside(self: &Arc<Self>, mut syncing: Syncing) -> std::io::Result<()> {
         let turns = self.clone();
         let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
-            let outcome = sync.run();
-            turns.wait(|rounds| rounds.synced_beside(sync, outcome));
+            syncing.run();
+            turns.wait(|rounds| rounds.synced_beside(syncing));
         })?;
         *self.last_beside() = Some(thread);
         Ok(())

@@ -19,6 +19,7 @@ struct Disk {
     moved: Condvar,
     waiting: AtomicU64,
     fail_syncs: AtomicBool,
+    fail_one_sync: AtomicBool,
     fail_writes: AtomicBool,
     syncs: AtomicU64,
 }
@@ -46,6 +47,9 @@ impl Disk {
             OperationKind::Write if is_segment => fails(Failure::Full, Effect::Nothing, &self.fail_writes),
             OperationKind::Sync if is_segment => {
                 self.wait_at_gate();
+                if self.fail_one_sync.swap(false, Ordering::SeqCst) {
+                    return Fate::failed(Effect::Nothing, Failure::Io);
+                }
                 fails(Failure::Io, Effect::Nothing, &self.fail_syncs)
             }
             _ => Fate::DONE,
@@ -261,6 +265,25 @@ fn a_sync_that_fails_beside_appends_stops_the_log() {
     append(&log, 0, "acknowledged, never durable");
     let stopped = (0..).find_map(|_| log.append("s", vec![Append::new(0, "more")]).err()).unwrap();
     assert!(matches!(&stopped, LogError::Stopped { .. }), "{stopped}");
+    assert_eq!(log.head().unwrap().partition("s", 0), 0);
+    assert!(matches!(log.close(), Err(LogError::Stopped { .. })));
+}
+
+#[test]
+fn a_failure_told_to_the_sync_beside_appends_is_known_to_those_that_sync_after_it() {
+    let (disk, options) = with_disk(Options { durability: Durability::Os, ..Options::default() });
+    let log = open(DIR.as_ref(), options, 1);
+    disk.gate(true);
+    append(&log, 0, "lost");
+    disk.wait_for_sync();
+    let mut durable = log.submit("s", vec![Append::new(0, "must be durable")], Some(Durability::Fsync));
+    // Time for its own sync, if it made one now.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert!(poll(&mut durable).is_none());
+    // The next sync would tell that all is well.
+    disk.fail_one_sync.store(true, Ordering::SeqCst);
+    disk.gate(false);
+    assert!(matches!(wait(durable), Err(LogError::Stopped { .. })));
     assert_eq!(log.head().unwrap().partition("s", 0), 0);
     assert!(matches!(log.close(), Err(LogError::Stopped { .. })));
 }

@@ -66,13 +66,14 @@ impl Run {
     }
 }
 
-/// From which end merging begins: the start of the longest suffix of `sizes` in which every run is at most as large as all that
-/// follow it together. So sizes at least double from the end to the start, there are O(log records) runs, and a
-/// record is merged O(log records) times.
+/// Where merging begins: the start of the longest suffix of `sizes` in which no run is larger than one and a half times all that
+/// follow it together. So every run that is left is larger than that, there are O(log records) runs, and each time a record is merged
+/// its run becomes at least 5/3 as large: it is merged O(log records) times. (Where runs had to be as small as what follows, those of
+/// nearly equal steps, each a little smaller than the one before, were left side by side.)
 pub(crate) fn merge_from(sizes: &[u64]) -> usize {
     let mut from = sizes.len().saturating_sub(1);
     let mut total = sizes.last().copied().unwrap_or(0);
-    while from > 0 && sizes[from - 1] <= total {
+    while from > 0 && sizes[from - 1] <= total + total / 2 {
         from -= 1;
         total += sizes[from];
     }
@@ -83,21 +84,31 @@ pub(crate) fn merge_from(sizes: &[u64]) -> usize {
 mod tests {
     use super::*;
 
-    #[test]
-    fn runs_stay_few_and_each_record_is_merged_seldom() {
-        let mut sizes: Vec<u64> = Vec::new();
-        let mut merged = 0;
-        for _ in 0..10_000 {
-            sizes.push(1);
+    /// Pushes runs of these sizes, merging after each; the most runs there were, and how many records were merged.
+    fn push(steps: impl Iterator<Item = u64>) -> (usize, u64) {
+        let (mut sizes, mut most, mut merged) = (Vec::new(), 0, 0);
+        for size in steps {
+            sizes.push(size);
             let from = merge_from(&sizes);
             if from + 1 < sizes.len() {
                 let total: u64 = sizes.drain(from..).sum();
                 merged += total;
                 sizes.push(total);
             }
-            assert!(sizes.len() <= 15);
+            most = most.max(sizes.len());
         }
-        assert_eq!(sizes.iter().sum::<u64>(), 10_000);
-        assert!(merged < 10_000 * 15, "{merged}");
+        (most, merged)
+    }
+
+    #[test]
+    fn runs_stay_few_and_each_record_is_merged_seldom() {
+        let (most, merged) = push(std::iter::repeat_n(1, 10_000));
+        assert!(most <= 15 && merged < 10_000 * 15, "{most} runs, {merged} merged");
+    }
+
+    #[test]
+    fn steps_of_nearly_equal_sizes_do_not_pile_up() {
+        let (most, merged) = push((0..32).map(|step| 200_000 - step * 1_000));
+        assert!(most <= 6 && merged < 32 * 200_000 * 6, "{most} runs, {merged} merged");
     }
 }

@@ -9,11 +9,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-# A process's peak memory counts from that of the process that started it: this one starts them, and is started itself while
-# there is little to inherit.
-LAUNCHER = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
-LAUNCHER.submit(int).result()
-
 
 @dataclass
 class Ran:
@@ -84,3 +79,9 @@ def in_turns(contestants: dict, rounds: int, say, warm_up: bool = True) -> dict:
                 series[name].seconds.append(seconds)
             say(f"{'warm-up' if turn < 0 else f'round {turn + 1}'}: {name} {seconds:.2f} s")
     return series
+
+
+# A process's peak memory counts from that of the process that started it: this one starts them, and is started itself while
+# there is little to inherit.
+LAUNCHER = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
+LAUNCHER.submit(int).result()

@@ -13,7 +13,8 @@ def lookup(context):
     """On 10⁶ keys: in the speed layer, then in Parquet files."""
     payments = context.inputs.payments(context.size(6_400_000, 64_000))
     project = context.inputs.without_batch(context.inputs.project(payments))
-    hot = context.ours("lookup", project, "card_minute", "--map").json
+    rounds = [context.ours("lookup", project, "card_minute", "--map").json for _ in range(context.rounds)]
+    hot = sorted(rounds, key=lambda round: round["merged"]["p99_us"])[len(rounds) // 2]
     run_ours(context, project)()
     lookups = context.size(3_000, 200)
     cold = context.ours("lookup", project, "card_minute", "--lookups", lookups, "--print-keys", lookups // 10).json
@@ -30,8 +31,8 @@ def lookup(context):
             theirs=f"p50 {hot['map']['p50_us']:.1f}, p99 {hot['map']['p99_us']:.1f} µs",
             aim="p99 ≤ 20 µs",
             met=hot["merged"]["p99_us"] <= 20,
-            note="an answer with its receipt, and a bare row",
-            raw=hot,
+            note=f"an answer with its receipt, from {hot['runs']} runs, and a bare row; median of {context.rounds}",
+            raw={"rounds": rounds},
         ),
         Entry(
             work=f"point lookup, cold Parquet, {keys}",

@@ -1,6 +1,6 @@
 //! Point lookups: hot (in the speed layer), cold (in Parquet files), and a plain concurrent map with the same rows.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use dashmap::DashMap;
 use hdrhistogram::Histogram;
@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value as Json, json};
 use watershed::{
     KeyFilter, Value,
-    parts::serving::{ReadOptions, Serving},
+    parts::serving::{FixedSpeed, ReadOptions, Serving},
 };
 
 use crate::{Outcome, live};
@@ -33,7 +33,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let project = live::open(&args.project)?;
-    let serving = live::replayed_serving(&project)?;
+    let snapshot = live::replayed(&project)?;
+    let runs = snapshot.view(&args.view, Some(snapshot.cut()), None)?.len();
+    let serving = live::serving(&project, Arc::new(FixedSpeed(snapshot)))?;
     let rows = serving.scan(&args.view, &KeyFilter::all(), &ReadOptions::default())?;
     let mut rng = StdRng::seed_from_u64(7);
     let wanted: Vec<usize> = (0..args.lookups).map(|_| rng.random_range(0..rows.len())).collect();
@@ -46,7 +48,7 @@ pub fn run(args: &Args) -> Outcome {
     let map = if args.map { Some(map(&all, args.key_columns, &keys)?) } else { None };
     let printed: Vec<Vec<Json>> =
         keys.iter().take(args.print_keys).map(|key| key.iter().map(plain).collect()).collect();
-    Ok(json!({ "rows": all.len(), "merged": merged, "map": map, "keys": printed }))
+    Ok(json!({ "rows": all.len(), "runs": runs, "merged": merged, "map": map, "keys": printed }))
 }
 
 fn look_up(serving: &Serving, view: &str, key: &[Value]) -> Result<(), Box<dyn std::error::Error>> {

@@ -66,14 +66,14 @@ impl Run {
     }
 }
 
-/// Where merging begins: the start of the longest suffix of `sizes` in which no run is larger than one and a half times all that
-/// follow it together. So every run that is left is larger than that, there are O(log records) runs, and each time a record is merged
-/// its run becomes at least 5/3 as large: it is merged O(log records) times. (Where runs had to be as small as what follows, those of
-/// nearly equal steps, each a little smaller than the one before, were left side by side.)
+/// Where merging begins: the start of the longest suffix of `sizes` in which no run is larger than twice all that follow it
+/// together. So every run that is left is larger than that, there are O(log records) runs, and each time a record is merged its run
+/// becomes at least half as large again: it is merged O(log records) times. (Where runs had to be as small as what follows, those
+/// of nearly equal steps, each a little smaller than the one before, were left side by side.)
 pub(crate) fn merge_from(sizes: &[u64]) -> usize {
     let mut from = sizes.len().saturating_sub(1);
     let mut total = sizes.last().copied().unwrap_or(0);
-    while from > 0 && sizes[from - 1] <= total + total / 2 {
+    while from > 0 && sizes[from - 1] <= 2 * total {
         from -= 1;
         total += sizes[from];
     }

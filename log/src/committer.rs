@@ -138,8 +138,10 @@ impl Rounds {
         self.closed
     }
 
+    /// Whether records of level `os` have waited long enough, or are many.
     fn sync_is_due(&self) -> bool {
-        self.sync_due_in() == Some(Duration::ZERO)
+        let many = self.unsynced_bytes >= OS_SYNC_BYTES && !self.beside.is_under_way();
+        many || self.sync_due_in() == Some(Duration::ZERO)
     }
 
     /// How long what is not synced may wait, if there is any. The sync that is under way comes first.
@@ -274,7 +276,7 @@ impl Rounds {
         }
         if must_sync {
             self.sync_dirty()?;
-        } else if self.sync_is_due() || (self.unsynced_bytes >= OS_SYNC_BYTES && !self.beside.is_under_way()) {
+        } else if self.sync_is_due() {
             self.sync_due()?;
         } else if self.sync_due.is_none() && self.log.writers.iter().any(PartitionWriter::is_dirty) {
             self.sync_due = Some(self.now() + self.log.options.os_sync_interval);

@@ -67,6 +67,17 @@ pub trait EventLog: Send + Sync {
         Ok(offset)
     }
 
+    /// Where a piece of about so many records that begins at `from` ends, at `end` at the latest: where reading can be divided, so that
+    /// nothing is read for two pieces, unless that would leave little of it.
+    fn end_of_piece(&self, source: &str, partition: u32, from: Offset, end: Offset, records: u64) -> Result<Offset> {
+        if end - from <= records {
+            return Ok(end);
+        }
+        let to = from + records;
+        let begin = self.divide(source, partition, to)?;
+        Ok(if begin > from + records / 2 { begin } else { to })
+    }
+
     /// The first offset of a partition whose append time is `micros` or later; the head if there is none yet.
     fn offset_at_time(&self, source: &str, partition: u32, micros: i64) -> Result<Offset>;
 

@@ -150,7 +150,7 @@ impl Writer {
     }
 
     /// Waits for an append: does rounds until it is answered, unless someone else does them.
-    fn wait_for<T>(&self, mut append: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
+    fn wait_for<T>(&self, mut append: Answer<T>) -> Result<T> {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             if let Poll::Ready(answer) = append.as_mut().poll(&mut context) {
@@ -357,6 +357,19 @@ impl FileLog {
     }
 }
 
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// Lets the committer's thread do what was queued.
+fn called<T: Send + 'static>(queued: Result<(&Writer, Answer<T>)>) -> Answer<T> {
+    match queued {
+        Ok((writer, append)) => {
+            writer.turns.call();
+            append
+        }
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    }
+}
+
 impl EventLog for FileLog {
     fn create_source(&self, name: &str, partitions: u32) -> Result<()> {
         sources::check(name, partitions)?;
@@ -405,13 +418,7 @@ impl EventLog for FileLog {
     }
 
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
-        match self.queue(source, records, durability) {
-            Ok((writer, append)) => {
-                writer.turns.call();
-                append
-            }
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        called(self.queue(source, records, durability))
     }
 
     fn submit_numbered(
@@ -421,13 +428,7 @@ impl EventLog for FileLog {
         records: Vec<Append>,
         durability: Option<Durability>,
     ) -> NumberedFuture {
-        match self.queue_numbered(source, numbering, records, durability) {
-            Ok((writer, append)) => {
-                writer.turns.call();
-                append
-            }
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        called(self.queue_numbered(source, numbering, records, durability))
     }
 
     fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {

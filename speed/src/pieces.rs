@@ -87,15 +87,8 @@ impl<'a> Pieces<'a> {
         let high = &self.span.high;
         let open = (0..high.len()).filter(|&p| left.next[p] < high[p] && left.bytes[p] > 0);
         let Some(partition) = open.min_by_key(|p| p % self.threads != thread) else { return Ok(None) };
-        let (from, mut to) = (left.next[partition], high[partition]);
-        if to - from > self.records {
-            to = from + self.records;
-            // Where a batch of the log begins, so that none is read for two pieces.
-            let begin = self.log.divide(self.source, partition as u32, to)?;
-            if begin > from + self.records / 2 {
-                to = begin;
-            }
-        }
+        let from = left.next[partition];
+        let to = self.log.end_of_piece(self.source, partition as u32, from, high[partition], self.records)?;
         left.next[partition] = to;
         Ok(Some(Piece { partition: partition as u32, from, to }))
     }

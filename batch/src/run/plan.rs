@@ -255,15 +255,7 @@ fn items(
 fn split_log(log: &dyn EventLog, source: &str, stretch: &Item, items: &mut Vec<Item>) -> Result<()> {
     let mut from = stretch.from;
     while from < stretch.to {
-        let mut to = stretch.to;
-        if to - from > ITEM_RECORDS {
-            to = from + ITEM_RECORDS;
-            // Where a batch of the log begins, so that none is read for two items; unless it is so large that one item would hold little.
-            let begin = log.divide(source, stretch.partition, to)?;
-            if begin > from + ITEM_RECORDS / 2 {
-                to = begin;
-            }
-        }
+        let to = log.end_of_piece(source, stretch.partition, from, stretch.to, ITEM_RECORDS)?;
         items.push(Item { from, to, ..stretch.clone() });
         from = to;
     }

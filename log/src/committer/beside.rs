@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{OS_SYNC_BYTES, Rounds};
+use super::Rounds;
 use crate::partition_writer::PartitionWriter;
 use crate::producers::Producers;
 use crate::segment::Segment;
@@ -104,7 +104,7 @@ impl Rounds {
         let outcome = syncing.outcome.wait().clone();
         if let Err(error) = outcome.and_then(|()| self.publish_synced(&syncing.files)) {
             self.stop(error);
-        } else if self.sync_is_due() || self.unsynced_bytes >= OS_SYNC_BYTES {
+        } else if self.sync_is_due() {
             self.round();
         }
     }

@@ -6,7 +6,8 @@ use polars::prelude::{
 };
 use polars_arrow::{
     array::{Array, BinaryViewArray, BooleanArray, MutableBinaryViewArray, PrimitiveArray, Utf8ViewArray, View},
-    bitmap::{Bitmap, MutableBitmap},
+    bitmap::Bitmap,
+    trusted_len::TrustedLen,
 };
 
 use crate::{error::PipelineError, types::DataType};
@@ -92,10 +93,8 @@ pub(crate) fn for_each_row(rows: usize, mask: Option<&Bitmap>, mut each: impl Fn
 }
 
 /// A bitmap from booleans; `None` if all are true.
-pub(crate) fn bitmap(bits: impl ExactSizeIterator<Item = bool>) -> Option<Bitmap> {
-    let mut bitmap = MutableBitmap::with_capacity(bits.len());
-    bits.for_each(|bit| bitmap.push(bit));
-    let bitmap: Bitmap = bitmap.into();
+pub(crate) fn bitmap(bits: impl TrustedLen<Item = bool>) -> Option<Bitmap> {
+    let bitmap = Bitmap::from_trusted_len_iter(bits);
     (bitmap.unset_bits() > 0).then_some(bitmap)
 }
 
@@ -145,7 +144,7 @@ pub(crate) fn finished_texts(name: &str, texts: MutableBinaryViewArray<str>) -> 
 pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Column {
     let mut bytes = Vec::new();
     let Some(first) = (0..rows).find(|row| append(*row, &mut bytes)) else {
-        return Column::full_null(name.into(), rows, &pl::DataType::Binary);
+        return null_column(name, rows, &pl::DataType::Binary);
     };
     let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(rows);
     array.extend_null(first);
@@ -158,6 +157,11 @@ pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize,
         }
     }
     BinaryChunked::with_chunk(name.into(), array.into()).into_column()
+}
+
+/// A column of NULLs, which takes no memory.
+pub(crate) fn null_column(name: &str, rows: usize, data_type: &pl::DataType) -> Column {
+    Column::full_null(name.into(), rows, data_type)
 }
 
 pub(crate) fn double_column(name: &str, values: Vec<f64>, validity: Option<Bitmap>) -> Column {

@@ -52,12 +52,11 @@ pub(crate) trait Accumulator: Send + Sync + Debug {
     fn encode(&self, group: usize, into: &mut Vec<u8>);
     /// The result for every group.
     fn finish(&self, name: &str) -> Result<Column, PipelineError>;
-    /// For storage: the results (NULL where a result does not fit), and encoded cells (NULL where the result says it all); no
-    /// second column if that is so for every state of this aggregate.
-    fn store(&self, name: &str) -> Result<(Column, Option<Column>), PipelineError>;
-    /// Reads back what [`Accumulator::store`] gave. Where only overflow is not told, and no result is NULL, the second column may be absent.
-    fn restore(&mut self, finished: &Column, states: Option<&Column>) -> Result<(), PipelineError>;
-    /// What the first column of [`Accumulator::store`] tells. If not everything always, there is a second one.
+    /// For storage.
+    fn store(&self, name: &str) -> Result<StoredCells<Column>, PipelineError>;
+    /// Reads back what [`Accumulator::store`] gave. Where only overflow is not told, and no result is NULL, the states may be absent.
+    fn restore(&mut self, stored: StoredCells<&Column>) -> Result<(), PipelineError>;
+    /// What the results in [`Accumulator::store`] tell.
     fn stored(&self) -> Stored;
     /// Memory it takes, about.
     fn memory_bytes(&self) -> usize;
@@ -85,6 +84,26 @@ pub(crate) trait Cell: Clone + Default + Debug + Send + Sync + 'static {
     }
 }
 
+/// Cells as they are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredCells<C> {
+    /// The results; NULL where a result does not fit.
+    pub(crate) finished: C,
+    /// What is to be added to a result, NULL for nothing; with [`Stored::FinishedAndRest`] only.
+    pub(crate) rests: Option<C>,
+    /// Encoded cells, NULL for those of which the others tell everything; not with [`Stored::Finished`].
+    pub(crate) states: Option<C>,
+}
+
+/// Results with what rounding took away from them.
+pub(crate) struct Rounded {
+    pub(crate) finished: Column,
+    /// NULL for nothing, and where a double cannot say it.
+    pub(crate) rests: Column,
+    /// Whether doubles say it of all.
+    pub(crate) tell_all: bool,
+}
+
 /// What a finished column tells of its cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stored {
@@ -92,7 +111,7 @@ pub(crate) enum Stored {
     Finished,
     /// Everything, but for cells for which [`Aggregate::overflows`].
     FinishedUnlessOverflow,
-    /// Everything, but for the [`Aggregate::rest`] that some cells have.
+    /// Everything but what rounding took away, which a second number tells, of nearly all cells.
     FinishedAndRest,
     /// Not everything.
     States,
@@ -114,17 +133,22 @@ pub(crate) trait Aggregate: Clone + Debug + Send + Sync + 'static {
     fn overflows(&self, _cell: &Self::Cell) -> bool {
         false
     }
-    /// Appends what a result does not say of its cell, if it says anything always or mostly; whether there is something.
-    fn rest(&self, cell: &Self::Cell, into: &mut Vec<u8>) -> bool {
-        let overflows = self.overflows(cell);
-        if overflows {
-            cell.encode(into);
-        }
-        overflows
+    /// Whether the result, with its rest if it has one, tells everything of a cell.
+    fn tells_all(&self, cell: &Self::Cell) -> bool {
+        !self.overflows(cell)
     }
-    /// Adds the rest to a cell that was restored from its result; `None` if the bytes are not the rest of such a cell.
-    fn restore_rest(&self, cell: &mut Self::Cell, rest: &[u8]) -> Option<()> {
-        *cell = Self::Cell::decode(rest)?;
+    /// Results and rests; with [`Stored::FinishedAndRest`] only.
+    fn finish_with_rests(&self, name: &str, cells: &[Self::Cell]) -> Result<Rounded, PipelineError> {
+        let rests = columns::null_column(name, cells.len(), &polars::prelude::DataType::Float64);
+        Ok(Rounded { finished: self.finish(name, cells)?, rests, tell_all: false })
+    }
+    /// Adds its rest to a cell that was restored from its result; `None` if it is not the rest of such a cell.
+    fn restore_rest(&self, _cell: &mut Self::Cell, _rest: f64) -> Option<()> {
+        None
+    }
+    /// Replaces a cell that was restored from its result; `None` if a cell with that state would have another result.
+    fn restore_state(&self, cell: &mut Self::Cell, state: Self::Cell) -> Option<()> {
+        *cell = state;
         Some(())
     }
     /// The error for it.
@@ -190,24 +214,31 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         self.aggregate.finish(name, &self.cells)
     }
 
-    fn store(&self, name: &str) -> Result<(Column, Option<Column>), PipelineError> {
-        let finished = self.aggregate.finish(name, &self.cells)?;
+    fn store(&self, name: &str) -> Result<StoredCells<Column>, PipelineError> {
+        let (finished, rests, tell_all) = match A::STORED {
+            Stored::FinishedAndRest => {
+                let Rounded { finished, rests, tell_all } = self.aggregate.finish_with_rests(name, &self.cells)?;
+                (finished, Some(rests), tell_all)
+            }
+            stored => (self.aggregate.finish(name, &self.cells)?, None, stored == Stored::Finished),
+        };
         let states = match A::STORED {
             Stored::Finished => None,
-            Stored::FinishedUnlessOverflow | Stored::FinishedAndRest => {
-                Some(columns::binary_rows(name, self.cells.len(), |row, into| {
-                    self.aggregate.rest(&self.cells[row], into)
-                }))
-            }
-            Stored::States => Some(columns::binary_rows(name, self.cells.len(), |row, into| {
-                self.cells[row].encode(into);
-                true
+            _ if tell_all => Some(columns::null_column(name, self.cells.len(), &polars::prelude::DataType::Binary)),
+            stored => Some(columns::binary_rows(name, self.cells.len(), |row, into| {
+                let cell = &self.cells[row];
+                let untold = stored == Stored::States || !self.aggregate.tells_all(cell);
+                if untold {
+                    cell.encode(into);
+                }
+                untold
             })),
         };
-        Ok((finished, states))
+        Ok(StoredCells { finished, rests, states })
     }
 
-    fn restore(&mut self, finished: &Column, states: Option<&Column>) -> Result<(), PipelineError> {
+    fn restore(&mut self, stored: StoredCells<&Column>) -> Result<(), PipelineError> {
+        let StoredCells { finished, rests, states } = stored;
         let name = finished.name();
         self.cells = vec![A::Cell::default(); finished.len()];
         if A::STORED != Stored::States {
@@ -218,18 +249,24 @@ impl<A: Aggregate> Accumulator for Cells<A> {
             return Ok(());
         }
         let missing = || PipelineError::Stored(format!("the state of the column \"{name}\" is missing"));
+        let damaged =
+            |row| PipelineError::Stored(format!("the state of the column \"{name}\" in row {row} is damaged"));
+        if A::STORED == Stored::FinishedAndRest {
+            let rests = TypedColumn::new(rests.ok_or_else(missing)?)?;
+            let Values::Double(values) = &rests.values else { return Err(missing()) };
+            for (row, cell) in self.cells.iter_mut().enumerate().filter(|(row, _)| rests.is_valid(*row)) {
+                self.aggregate.restore_rest(cell, values.value(row)).ok_or_else(|| damaged(row))?;
+            }
+        }
         let states = TypedColumn::new(states.ok_or_else(missing)?)?;
         let Values::Binary(bytes) = &states.values else { return Err(missing()) };
         for (row, cell) in self.cells.iter_mut().enumerate() {
-            let restored = match (states.is_valid(row), A::STORED) {
-                (true, Stored::States) => A::Cell::decode(bytes.value(row)).map(|state| *cell = state),
-                (true, _) => self.aggregate.restore_rest(cell, bytes.value(row)),
-                (false, Stored::States) => return Err(missing()),
-                (false, _) => Some(()),
-            };
-            restored.ok_or_else(|| {
-                PipelineError::Stored(format!("the state of the column \"{name}\" in row {row} is damaged"))
-            })?;
+            if states.is_valid(row) {
+                let state = A::Cell::decode(bytes.value(row));
+                state.and_then(|state| self.aggregate.restore_state(cell, state)).ok_or_else(|| damaged(row))?;
+            } else if A::STORED == Stored::States {
+                return Err(missing());
+            }
         }
         Ok(())
     }

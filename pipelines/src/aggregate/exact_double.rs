@@ -3,21 +3,19 @@
 use crate::aggregate::{
     accumulator::Cell,
     rounding::{Dyadic, encode_small},
-    wide_double::{FRACTION, SOME, WideDouble, append_rest_of_fixed, round_fixed, to_fixed},
+    wide_double::{FRACTION, SOME, WideDouble, round_fixed, round_fixed_with_rest, to_fixed},
 };
 
-/// Sums of so many bits, the sign among them, in steps of 2^-FRACTION, are short ones: those below 2⁴⁵, to 22 decimal places.
-const SHORT_BITS: u32 = 120;
+/// Sums of so many bits, the sign among them, in steps of 2^-FRACTION, are short ones: those below 2⁴⁴, to 22 decimal places.
+const SHORT_BITS: u32 = 119;
 
 /// An exact sum of doubles: that of [`WideDouble`], with its encoding.
 ///
-/// Nearly all sums need no more than 120 bits: a group's state takes 16 bytes, not 32.
-#[derive(Clone, Default, Debug)]
+/// Nearly all sums need no more than 119 bits: a group's state takes 16 bytes, not 32.
+#[derive(Clone, Debug)]
 pub(super) enum ExactDouble {
-    /// No value was added.
-    #[default]
-    Empty,
-    /// In steps of 2^-FRACTION; in pieces, so that they lie around the enum's tag.
+    /// In steps of 2^-FRACTION; in pieces, so that they lie around the enum's tag. The lowest bit of `top` says whether there were values:
+    /// a variant of its own would be a branch that no processor foresees, as every other value or so is its group's first.
     Short { low: u64, middle: u32, high: u16, top: i8 },
     /// Of any size, and of values that are no numbers: once a sum is long, it stays so.
     Long(Box<WideDouble>),
@@ -25,41 +23,48 @@ pub(super) enum ExactDouble {
 
 const _: () = assert!(size_of::<ExactDouble>() == 16);
 
-/// The pieces of a short sum, put together.
-#[inline(always)]
-fn join(low: u64, middle: u32, high: u16, top: i8) -> i128 {
-    let upper = i64::from(top) << 48 | i64::from(high) << 32 | i64::from(middle);
-    i128::from(upper) << 64 | i128::from(low)
+impl Default for ExactDouble {
+    fn default() -> Self {
+        ExactDouble::Short { low: 0, middle: 0, high: 0, top: 0 }
+    }
 }
 
-/// A sum in steps of 2^-FRACTION, if it is short.
+/// A sum in steps of 2^-FRACTION, if it is short, and whether there were values.
 #[inline(always)]
-fn short(sum: i128) -> Option<ExactDouble> {
+fn short(sum: i128, is_some: bool) -> Option<ExactDouble> {
     let upper = (sum >> 64) as i64;
-    let (middle, high, top) = (upper as u32, (upper >> 32) as u16, (upper >> 48) as i8);
+    let (middle, high) = (upper as u32, (upper >> 32) as u16);
+    let top = (upper >> 48 << 1) as i8 | i8::from(is_some);
     let fits = upper << (128 - SHORT_BITS) >> (128 - SHORT_BITS) == upper;
     fits.then_some(ExactDouble::Short { low: sum as u64, middle, high, top })
 }
 
 impl ExactDouble {
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, x: f64) {
-        if let (Some(sum), Some(value)) = (self.short_sum(), to_fixed(x))
+        if let (Some((sum, _)), Some(value)) = (self.short_sum(), to_fixed(x))
             // Neither has more than 126 bits.
-            && let Some(sum) = short(sum + value)
+            && let Some(sum) = short(sum + value, true)
         {
             *self = sum;
         } else {
-            self.long().add(x);
+            self.add_long(x);
         }
     }
 
-    /// The sum in steps of 2^-FRACTION, unless it is long.
+    #[cold]
+    fn add_long(&mut self, x: f64) {
+        self.long().add(x);
+    }
+
+    /// The sum in steps of 2^-FRACTION, unless it is long, and whether there were values.
     #[inline(always)]
-    fn short_sum(&self) -> Option<i128> {
+    fn short_sum(&self) -> Option<(i128, bool)> {
         match *self {
-            ExactDouble::Empty => Some(0),
-            ExactDouble::Short { low, middle, high, top } => Some(join(low, middle, high, top)),
+            ExactDouble::Short { low, middle, high, top } => {
+                let upper = i64::from(top >> 1) << 48 | i64::from(high) << 32 | i64::from(middle);
+                Some((i128::from(upper) << 64 | i128::from(low), top & 1 == 1))
+            }
             ExactDouble::Long(_) => None,
         }
     }
@@ -78,22 +83,24 @@ impl ExactDouble {
 
     fn to_wide(&self) -> WideDouble {
         match self {
-            ExactDouble::Empty => WideDouble::default(),
-            ExactDouble::Short { .. } => WideDouble::of_fixed(self.short_sum().unwrap_or_default()),
             ExactDouble::Long(sum) => (**sum).clone(),
+            short => match short.short_sum().unwrap_or_default() {
+                (sum, true) => WideDouble::of_fixed(sum),
+                (_, false) => WideDouble::default(),
+            },
         }
     }
 
     fn of(sum: WideDouble) -> ExactDouble {
-        match sum.only_fixed().and_then(short) {
+        match sum.only_fixed().and_then(|sum| short(sum, true)) {
             Some(short) => short,
-            None if !sum.is_some() => ExactDouble::Empty,
+            None if !sum.is_some() => ExactDouble::default(),
             None => ExactDouble::Long(Box::new(sum)),
         }
     }
 
     pub(super) fn is_some(&self) -> bool {
-        !matches!(self, ExactDouble::Empty)
+        self.short_sum().is_none_or(|(_, is_some)| is_some)
     }
 
     /// The sum if it is not a finite number.
@@ -105,7 +112,7 @@ impl ExactDouble {
     pub(super) fn small(&self) -> Option<(i128, i32)> {
         match self {
             ExactDouble::Long(sum) => sum.small(),
-            short => short.short_sum().map(|sum| (sum, -FRACTION)),
+            short => short.short_sum().map(|(sum, _)| (sum, -FRACTION)),
         }
     }
 
@@ -118,24 +125,17 @@ impl ExactDouble {
     pub(super) fn round(&self) -> f64 {
         match self {
             ExactDouble::Long(sum) => sum.round(),
-            short => short.short_sum().map_or(0.0, round_fixed),
+            short => short.short_sum().map_or(0.0, |(sum, _)| round_fixed(sum)),
         }
     }
 
-    /// Appends what the rounded sum does not say, as [`WideDouble::append_rest`]; whether there is something.
-    pub(super) fn append_rest(&self, into: &mut Vec<u8>) -> bool {
+    /// The sum, rounded once, and what that took away, if a double can say it: their sum is this one.
+    #[inline]
+    pub(super) fn round_with_rest(&self) -> (f64, Option<f64>) {
         match self {
-            ExactDouble::Long(sum) => sum.append_rest(into),
-            short => short.short_sum().is_some_and(|sum| append_rest_of_fixed(sum, into)),
+            ExactDouble::Long(sum) => sum.round_with_rest(),
+            short => round_fixed_with_rest(short.short_sum().unwrap_or_default().0),
         }
-    }
-
-    /// Adds a rest to the rounded sum; `None` if it is not the rest of this one.
-    pub(super) fn restore_rest(&mut self, rest: &[u8]) -> Option<()> {
-        let mut sum = self.to_wide();
-        sum.restore_rest(rest)?;
-        *self = ExactDouble::of(sum);
-        Some(())
     }
 
     pub(super) fn decode_front(bytes: &mut &[u8]) -> Option<ExactDouble> {
@@ -146,24 +146,25 @@ impl ExactDouble {
 impl Cell for ExactDouble {
     #[inline]
     fn merge(&mut self, other: &Self) {
-        match other {
-            ExactDouble::Empty => {}
-            ExactDouble::Long(theirs) => self.long().merge(theirs),
-            short_one => match (self.short_sum(), short_one.short_sum()) {
-                (Some(ours), Some(theirs)) if let Some(sum) = short(ours + theirs) => *self = sum,
-                _ => self.long().merge(&short_one.to_wide()),
-            },
+        if let (Some((ours, is_some)), Some((theirs, are_some))) = (self.short_sum(), other.short_sum())
+            && let Some(sum) = short(ours + theirs, is_some | are_some)
+        {
+            *self = sum;
+        } else {
+            self.long().merge(&other.to_wide());
         }
     }
 
     fn encode(&self, into: &mut Vec<u8>) {
         match self {
-            ExactDouble::Empty => into.push(0),
-            ExactDouble::Short { .. } => {
-                into.push(SOME);
-                encode_small(self.short_sum().unwrap_or_default(), -FRACTION, into);
-            }
             ExactDouble::Long(sum) => sum.encode(into),
+            short => match short.short_sum().unwrap_or_default() {
+                (sum, true) => {
+                    into.push(SOME);
+                    encode_small(sum, -FRACTION, into);
+                }
+                (_, false) => into.push(0),
+            },
         }
     }
 
@@ -227,11 +228,6 @@ mod tests {
         bytes
     }
 
-    fn rest(sum: &ExactDouble) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        sum.append_rest(&mut bytes).then_some(bytes)
-    }
-
     proptest! {
         #[test]
         fn it_says_what_the_wide_one_says(
@@ -247,13 +243,17 @@ mod tests {
             if exact.is_some() {
                 restored.add(exact.round());
             }
-            if let Some(rest) = rest(&exact) {
-                prop_assert_eq!(restored.restore_rest(&rest), Some(()));
+            match exact.round_with_rest() {
+                (_, Some(rest)) if exact.is_some() => restored.add(rest),
+                _ => restored = ExactDouble::decode(&encoded(&exact)).unwrap(),
             }
             for same in [exact, merged, decoded, restored] {
                 prop_assert_eq!(encoded(&same), encoded(&wide));
-                prop_assert_eq!(rest(&same), wide.rest());
+                let ((rounded, rest), (of_wide, rest_of_wide)) = (same.round_with_rest(), wide.round_with_rest());
+                prop_assert_eq!(rest.map(f64::to_bits), rest_of_wide.map(f64::to_bits));
+                prop_assert_eq!(rounded.to_bits(), of_wide.to_bits());
                 prop_assert_eq!(same.round().to_bits(), wide.round().to_bits());
+                prop_assert_eq!(same.round().to_bits(), rounded.to_bits());
                 prop_assert_eq!(same.special().map(f64::to_bits), wide.special().map(f64::to_bits));
                 prop_assert_eq!(same.is_some(), wide.is_some());
                 prop_assert_eq!(same.total().normalised(), wide.total().normalised());
@@ -268,9 +268,12 @@ mod tests {
         fn short_sums_are_those_that_fit(sum in any::<i128>(), shift in 0u32..128) {
             let sum = sum >> shift;
             let bits = 129 - (if sum < 0 { !sum } else { sum }).leading_zeros();
-            prop_assert_eq!(short(sum).is_some(), bits <= SHORT_BITS);
-            if let Some(short) = short(sum) {
-                prop_assert_eq!(short.short_sum(), Some(sum));
+            for is_some in [false, true] {
+                prop_assert_eq!(short(sum, is_some).is_some(), bits <= SHORT_BITS);
+                if let Some(short) = short(sum, is_some) {
+                    prop_assert_eq!(short.short_sum(), Some((sum, is_some)));
+                    prop_assert_eq!(short.is_some(), is_some);
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ mod wide_double;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    accumulator::{Accumulator, Order, Rows, Stored},
+    accumulator::{Accumulator, Order, Rows, Stored, StoredCells},
     factory::accumulator,
 };
 use crate::{expr::Expr, types::DataType};

@@ -50,10 +50,20 @@ impl Dyadic {
 
 /// [`Dyadic::encode`] of `number` · 2^exponent, without allocating.
 pub(super) fn encode_small(number: i128, exponent: i32, into: &mut Vec<u8>) {
-    let zeros = if number == 0 { -exponent } else { number.trailing_zeros() as i32 };
-    into.extend_from_slice(&((exponent + zeros) as i16).to_le_bytes());
-    let magnitude = number.unsigned_abs().checked_shr(zeros.unsigned_abs()).unwrap_or(0);
-    encode_integer(number < 0, &magnitude.to_be_bytes(), into);
+    if number == 0 {
+        into.extend_from_slice(&[0; 4]);
+        return;
+    }
+    let zeros = number.trailing_zeros();
+    let magnitude = number.unsigned_abs() >> zeros;
+    let leading = magnitude.leading_zeros() as usize / 8;
+    let (exponent, len) =
+        ((exponent + zeros as i32) as i16, 16 - leading as u16 | if number < 0 { 1 << 15 } else { 0 });
+    let mut bytes = [0; 20];
+    bytes[..2].copy_from_slice(&exponent.to_le_bytes());
+    bytes[2..4].copy_from_slice(&len.to_le_bytes());
+    bytes[4..].copy_from_slice(&(magnitude << (8 * leading)).to_be_bytes());
+    into.extend_from_slice(&bytes[..20 - leading]);
 }
 
 /// Appends an integer: 16 bits, little endian, with the number of magnitude bytes (and the highest bit for a negative
@@ -171,6 +181,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn small_numbers_have_the_same_bytes(number in any::<i128>(), shift in 0u32..128, exponent in -1200i32..1200) {
+            let number = number >> shift;
+            let (mut quick, mut bytes) = (Vec::new(), Vec::new());
+            encode_small(number, exponent, &mut quick);
+            Dyadic { negative: number < 0, magnitude: number.unsigned_abs().into(), exponent }.encode(&mut bytes);
+            prop_assert_eq!(quick, bytes);
+        }
+
         #[test]
         fn doubles_round_to_themselves(x in any::<f64>()) {
             prop_assume!(x.is_finite());

@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, fmt::Debug};
 
 use polars::prelude::Column;
+use polars_arrow::trusted_len::TrustedLen;
 
 use crate::{
     aggregate::accumulator::wrong_argument,
@@ -26,11 +27,7 @@ pub(super) trait Scalar: Clone + Debug + Send + Sync + 'static {
     fn reader<'a>(column: &'a TypedColumn) -> Result<impl Fn(usize) -> Self::View<'a> + 'a, PipelineError>;
     fn to_value(&self) -> Value;
     fn from_value(value: Value) -> Option<Self>;
-    fn column<'a>(
-        name: &str,
-        data_type: DataType,
-        values: impl ExactSizeIterator<Item = Option<&'a Self>> + Clone,
-    ) -> Column;
+    fn column<'a>(name: &str, data_type: DataType, values: impl TrustedLen<Item = Option<&'a Self>> + Clone) -> Column;
 
     fn encode(&self, into: &mut Vec<u8>) {
         let encoded = encode_value(&self.to_value(), Self::TYPE, into);
@@ -98,7 +95,7 @@ macro_rules! plain_scalar {
             fn column<'a>(
                 name: &str,
                 data_type: DataType,
-                values: impl ExactSizeIterator<Item = Option<&'a Self>> + Clone,
+                values: impl TrustedLen<Item = Option<&'a Self>> + Clone,
             ) -> Column {
                 let validity = columns::bitmap(values.clone().map(|v| v.is_some()));
                 $make(name, data_type, values.map(|v| v.copied().unwrap_or_default()).collect(), validity)
@@ -166,11 +163,7 @@ impl Scalar for ShortDecimal {
         if let Value::Decimal(value) = value { i64::try_from(value).ok().map(ShortDecimal) } else { None }
     }
 
-    fn column<'a>(
-        name: &str,
-        data_type: DataType,
-        values: impl ExactSizeIterator<Item = Option<&'a Self>> + Clone,
-    ) -> Column {
+    fn column<'a>(name: &str, data_type: DataType, values: impl TrustedLen<Item = Option<&'a Self>> + Clone) -> Column {
         let validity = columns::bitmap(values.clone().map(|v| v.is_some()));
         let values = values.map(|v| v.map_or(0, |v| i128::from(v.0)));
         columns::decimal_column(name, data_type, values.collect(), validity)
@@ -209,7 +202,7 @@ impl Scalar for bool {
     fn column<'a>(
         name: &str,
         _data_type: DataType,
-        values: impl ExactSizeIterator<Item = Option<&'a Self>> + Clone,
+        values: impl TrustedLen<Item = Option<&'a Self>> + Clone,
     ) -> Column {
         columns::boolean_column(name, values.map(|v| v.copied()))
     }
@@ -247,7 +240,7 @@ impl Scalar for Box<str> {
     fn column<'a>(
         name: &str,
         _data_type: DataType,
-        values: impl ExactSizeIterator<Item = Option<&'a Self>> + Clone,
+        values: impl TrustedLen<Item = Option<&'a Self>> + Clone,
     ) -> Column {
         columns::text_column(name, values.map(|v| v.map(|text| &**text)))
     }

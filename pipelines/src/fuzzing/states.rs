@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use polars::prelude::{BinaryChunked, Column, DataFrame, IntoColumn as _, NewChunkedArray as _};
+use polars::prelude::{BinaryChunked, DataFrame, Float64Chunked, IntoColumn as _, NewChunkedArray as _};
 
 use crate::{
     catalog::Catalog,
     decode::{Decoder, RawRecord},
-    partial::CoreKernel,
+    partial::{CoreKernel, TableLayout},
     registry::Registry,
     source::ViewCounts,
     sql::SqlFile,
@@ -37,6 +37,8 @@ struct World {
     frame: DataFrame,
     /// Names of the columns with states.
     states: Vec<String>,
+    /// Names of the columns with what rounding took away.
+    rests: Vec<String>,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -53,27 +55,39 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let decoded = Decoder::new(&core.source).decode(0, records, &kernel.columns_needed());
     builder.push(&decoded.batch).expect("a batch of its own source");
     let frame = kernel.to_frame(0, &builder.finish()).expect("partials of its own");
-    let states = kernel.tables().swap_remove(0).states;
-    World { kernel, frame, states }
+    let TableLayout { states, rests, .. } = kernel.tables().swap_remove(0);
+    World { kernel, frame, states, rests }
 });
 
-/// Takes bytes that stand in the place of a state: the first says in which column, the second in which row.
+/// Takes bytes that stand in the place of a state, or of the number that rounding took away: the first says in which column, the second in
+/// which row.
 pub fn states(bytes: &[u8]) {
-    let [column, row, state @ ..] = bytes else { return };
+    let [column, row, cell @ ..] = bytes else { return };
     let world = &*WORLD;
-    let name = &world.states[usize::from(*column) % world.states.len()];
     let row = usize::from(*row) % world.frame.height();
-    let whole = world.frame.column(name).expect("a column of states");
-    let cells = whole.binary().expect("bytes");
-    let changed = cells.iter().enumerate().map(|(i, cell)| if i == row { Some(state) } else { cell });
-    let changed: Column = BinaryChunked::from_iter_options(name.as_str().into(), changed).into_column();
+    let beside: Vec<&String> = world.states.iter().chain(&world.rests).collect();
+    let name = beside[usize::from(*column) % beside.len()];
+    let whole = world.frame.column(name).expect("a column beside the values");
+    let changed = match whole.binary() {
+        Ok(cells) => {
+            let changed = cells.iter().enumerate().map(|(i, other)| if i == row { Some(cell) } else { other });
+            BinaryChunked::from_iter_options(name.as_str().into(), changed).into_column()
+        }
+        Err(_) => {
+            let Some(rest) = cell.first_chunk().map(|bytes| f64::from_le_bytes(*bytes)) else { return };
+            let rests = whole.f64().expect("doubles");
+            let changed = rests.iter().enumerate().map(|(i, other)| if i == row { Some(rest) } else { other });
+            Float64Chunked::from_iter_options(name.as_str().into(), changed).into_column()
+        }
+    };
     let mut frame = world.frame.clone();
     frame.with_column(changed).expect("of the same height");
     let Ok(partials) = world.kernel.from_frames(vec![frame.clone()], ViewCounts::default()) else { return };
     // What is read is what was written, in its one encoding; or nothing, where the finished value says it all.
     let back = world.kernel.to_frame(0, &partials).expect("partials of its own");
-    let cells = back.column(name).expect("the same columns").binary().expect("bytes").clone();
-    assert!(cells.get(row).is_none_or(|cell| cell == state), "the state of {name} has another encoding");
+    let (read, written) = (back.column(name).expect("the same columns"), frame.column(name).expect("the same columns"));
+    let (read, written) = (read.get(row).expect("a row"), written.get(row).expect("a row"));
+    assert!(read.is_null() || read == written, "{name} has another encoding: {read} for {written}");
     // It merges and finishes, or says that it does not fit.
     let merged = world.kernel.merge(&[&partials, &partials]).expect("partials of its own");
     let _ = world.kernel.finish(&merged);
@@ -87,6 +101,12 @@ pub(super) fn corpus() -> Vec<Vec<u8>> {
         let cells = world.frame.column(name).expect("a column of states").binary().expect("bytes").clone();
         for (row, cell) in cells.iter().enumerate() {
             corpus.extend(cell.map(|cell| [&[index as u8, row as u8], cell].concat()));
+        }
+    }
+    for (index, name) in (world.states.len()..).zip(&world.rests) {
+        let rests = world.frame.column(name).expect("a column of rests").f64().expect("doubles").clone();
+        for (row, rest) in rests.iter().enumerate() {
+            corpus.extend(rest.map(|rest| [&[index as u8, row as u8], rest.to_le_bytes().as_slice()].concat()));
         }
     }
     corpus

@@ -22,7 +22,6 @@ mod tests;
 use self::table::Table;
 use crate::{error::Failure, source::ViewCounts};
 
-pub(crate) use self::reduction::ReductionPart;
 pub use self::{
     differences::{RowDifference, RowDifferences},
     kernel::{CoreKernel, PartialsBuilder, Selection},
@@ -31,6 +30,7 @@ pub use self::{
     storage::TableLayout,
     stored::StoredColumns,
 };
+pub(crate) use self::{reduction::ReductionPart, storage::RESERVED_PREFIXES, table::WORTH_THREADS};
 
 /// A record for which an expression of a view failed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

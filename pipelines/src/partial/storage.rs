@@ -1,9 +1,9 @@
 //! Partials as frames for storage, and back.
 //!
 //! The frame of the groups has the key columns, every aggregate's finished value under its name (so that other tools can read
-//! it), then `_state_<name>` with what the finished value does not say of the state: its canonical encoding, of a sum of doubles only
-//! what rounding took away. (A `SUM` that does not fit its type is NULL with a state: it may fit again when merged.) The frame of a `COUNT(DISTINCT)` has the key columns
-//! and `_value`.
+//! it); for a sum of doubles `_rest_<name>`, what rounding took away, NULL for nothing; then `_state_<name>`, where those do not say all
+//! of the state: its canonical encoding. (A `SUM` that does not fit its type is NULL with a state: it may fit again when merged. Two
+//! doubles do not say all of 1e300 + 1 + 1e-300, nor of infinity.) The frame of a `COUNT(DISTINCT)` has the key columns and `_value`.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use polars::prelude::{Column, DataFrame, DataType as PolarsType};
 use rayon::prelude::*;
 
 use crate::{
-    aggregate::Stored,
+    aggregate::{Stored, StoredCells},
     columns::{self, TypedColumn},
     decode::ColumnSet,
     error::PipelineError,
@@ -27,8 +27,12 @@ use crate::{
 
 /// Name of the column with the values of a `COUNT(DISTINCT)`.
 const VALUE_COLUMN: &str = "_value";
+/// What the name of a column with what rounding took away begins with.
+const REST_PREFIX: &str = "_rest_";
 /// What the name of a column with states begins with.
 const STATE_PREFIX: &str = "_state_";
+/// What names begin with that stored columns of values cannot have.
+pub(crate) const RESERVED_PREFIXES: [&str; 2] = [REST_PREFIX, STATE_PREFIX];
 
 /// The columns that a table of partials is stored with, sorted by the key columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,14 +43,17 @@ pub struct TableLayout {
     pub schema: Schema,
     /// How many leading columns of the schema make a row's key.
     pub key_columns: usize,
-    /// Names of the binary columns with states, which follow.
+    /// Names of the columns with what rounding took away from aggregates, which follow.
+    pub rests: Vec<String>,
+    /// Names of the binary columns with states, which follow those.
     pub states: Vec<String>,
 }
 
 impl TableLayout {
     /// All columns in order.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
-        self.schema.fields.iter().map(|f| f.name.as_str()).chain(self.states.iter().map(String::as_str))
+        let beside = self.rests.iter().chain(&self.states).map(String::as_str);
+        self.schema.fields.iter().map(|f| f.name.as_str()).chain(beside)
     }
 }
 
@@ -64,12 +71,16 @@ impl CoreKernel {
         };
         let field = |name: &str, data_type| Field { name: name.to_owned(), data_type, nullable: true };
         let aggregates = &self.core().aggregates;
-        let states = aggregates.iter().zip(&plan.prototypes).filter(|(_, state)| state.stored() != Stored::Finished);
+        let names = |of: fn(&str) -> String, which: fn(Stored) -> bool| -> Vec<String> {
+            let chosen = aggregates.iter().zip(&plan.prototypes).filter(|(_, state)| which(state.stored()));
+            chosen.map(|(aggregate, _)| of(&aggregate.name)).collect()
+        };
         let mut tables = vec![TableLayout {
             name: "groups".to_owned(),
             schema: Schema { fields: keys().chain(aggregates.iter().map(|a| field(&a.name, a.data_type))).collect() },
             key_columns: plan.keys.len(),
-            states: states.map(|(a, _)| state_column(&a.name)).collect(),
+            rests: names(rest_column, |stored| stored == Stored::FinishedAndRest),
+            states: names(state_column, |stored| stored != Stored::Finished),
         }];
         for (i, call) in plan.calls.iter().enumerate() {
             if let (Some(_), Some(data_type)) = (call.distinct, call.argument_type) {
@@ -78,7 +89,8 @@ impl CoreKernel {
                 let _ = write!(name, "{i}");
                 let value = Field { nullable: false, ..field(VALUE_COLUMN, data_type) };
                 let schema = Schema { fields: keys().chain([value]).collect() };
-                tables.push(TableLayout { name, schema, key_columns: plan.keys.len() + 1, states: Vec::new() });
+                let key_columns = plan.keys.len() + 1;
+                tables.push(TableLayout { name, schema, key_columns, rests: Vec::new(), states: Vec::new() });
             }
         }
         tables
@@ -96,32 +108,35 @@ impl CoreKernel {
             true => (keys(), values()),
             false => rayon::join(keys, values),
         };
-        let (mut columns, (finished, states)) = (keys?, values?);
-        columns.extend(finished);
-        columns.extend(states);
+        let mut columns = keys?;
+        columns.extend(values?);
         Ok(DataFrame::new(rows.keys.len(), columns)?)
     }
 
-    /// The aggregates' columns of the groups: finished values, and states where those do not say it all.
-    fn stored_values(&self, rows: &Table, partials: &Partials) -> Result<(Vec<Column>, Vec<Column>), PipelineError> {
+    /// The aggregates' columns of the groups: finished values, then rests, then states.
+    fn stored_values(&self, rows: &Table, partials: &Partials) -> Result<Vec<Column>, PipelineError> {
         let calls = &self.inner.plan.calls;
         let stored = |call: usize| match calls[call].distinct {
             Some(distinct) => {
                 let counts = Plan::distinct_counts(&rows.keys, &partials.tables[distinct].keys);
-                Ok((columns::bigint_column(&calls[call].name, DataType::BigInt, counts, None), None))
+                let finished = columns::bigint_column(&calls[call].name, DataType::BigInt, counts, None);
+                Ok(StoredCells { finished, rests: None, states: None })
             }
             None => rows.states[call].store(&calls[call].name),
         };
-        let both: Vec<_> = match rows.keys.len() < WORTH_THREADS {
+        let stored: Vec<_> = match rows.keys.len() < WORTH_THREADS {
             true => (0..rows.states.len()).map(stored).collect::<Result<_, PipelineError>>()?,
             false => (0..rows.states.len()).into_par_iter().map(stored).collect::<Result<_, PipelineError>>()?,
         };
-        let (columns, states): (Vec<_>, Vec<_>) = both.into_iter().unzip();
-        let named = calls
-            .iter()
-            .zip(states)
-            .filter_map(|(call, state)| state.map(|state| state.with_name(state_column(&call.name).into())));
-        Ok((columns, named.collect()))
+        let (mut columns, mut rests, mut states) = (Vec::new(), Vec::new(), Vec::new());
+        for (call, stored) in calls.iter().zip(stored) {
+            columns.push(stored.finished);
+            rests.extend(stored.rests.map(|rests| rests.with_name(rest_column(&call.name).into())));
+            states.extend(stored.states.map(|states| states.with_name(state_column(&call.name).into())));
+        }
+        columns.extend(rests);
+        columns.extend(states);
+        Ok(columns)
     }
 
     /// Reads back what [`CoreKernel::to_frame`] gave for each table (in chunks or not); rejected records are not in it. Fails if a
@@ -155,14 +170,21 @@ impl CoreKernel {
                     state.resize(frame.height());
                     continue;
                 }
-                let states = frame.column(&state_column(&call.name)).ok();
-                let finished = column(layout, frame, &call.name)?;
-                state.restore(finished, states)?;
+                state.restore(StoredCells {
+                    finished: column(layout, frame, &call.name)?,
+                    rests: frame.column(&rest_column(&call.name)).ok(),
+                    states: frame.column(&state_column(&call.name)).ok(),
+                })?;
             }
             partials.tables[number] = table;
         }
         Ok(partials)
     }
+}
+
+/// The name of the column with what rounding took away from an aggregate.
+pub(super) fn rest_column(aggregate: &str) -> String {
+    format!("{REST_PREFIX}{aggregate}")
 }
 
 /// The name of the column with an aggregate's states.

@@ -8,7 +8,7 @@ use super::{
     CoreKernel, Partials,
     finish::window_ends,
     reduction::Call,
-    storage::{TableLayout, column, keys_of, state_column},
+    storage::{TableLayout, column, keys_of, rest_column, state_column},
 };
 use crate::{
     aggregate::Stored,
@@ -80,13 +80,18 @@ impl CoreKernel {
         for (_, (call, state)) in calls.filter(|(i, _)| needed.contains(*i)) {
             stored.rows.push(call.name.clone());
             stored.partials.push(call.name.clone());
-            if state.stored() != Stored::Finished {
-                stored.doubts.push(call.name.clone());
-                stored.partials.push(state_column(&call.name));
+            let of_states = state_column(&call.name);
+            match state.stored() {
+                Stored::Finished => continue,
+                // The sum of some doubles is never NULL.
+                Stored::FinishedAndRest => stored.partials.push(rest_column(&call.name)),
+                Stored::FinishedUnlessOverflow => {
+                    stored.doubts.push(call.name.clone());
+                    stored.of_overflow.push((call.name.clone(), of_states.clone()));
+                }
+                Stored::States => stored.doubts.push(call.name.clone()),
             }
-            if state.stored() == Stored::FinishedUnlessOverflow {
-                stored.of_overflow.push((call.name.clone(), state_column(&call.name)));
-            }
+            stored.partials.push(of_states);
         }
         stored.are_all = *columns == self.all_columns();
         stored

@@ -27,6 +27,7 @@ use crate::{
     core::{Core, Key, Partitioning, WINDOW_END_COLUMN, WINDOW_START_COLUMN, Window},
     expr::Expr,
     key::KeyFilter,
+    partial::RESERVED_PREFIXES,
     registry::Registry,
     source::{OFFSET_COLUMN, PARTITION_COLUMN, Source},
     tail::Rel,
@@ -288,11 +289,15 @@ fn uses_beyond(expr: &Expr, width: usize) -> bool {
 fn is_reserved(name: &str, windowed: bool) -> bool {
     [PARTITION_COLUMN, OFFSET_COLUMN].contains(&name)
         || (windowed && [WINDOW_START_COLUMN, WINDOW_END_COLUMN].contains(&name))
-        || name.starts_with("_state_")
+        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn unreserved(name: &str) -> String {
-    name.strip_prefix("_state_").unwrap_or(name).to_owned()
+/// The name without what makes it reserved, however often that stands there.
+fn unreserved(mut name: &str) -> String {
+    while let Some(rest) = RESERVED_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        name = rest;
+    }
+    if name.is_empty() { "column".to_owned() } else { name.to_owned() }
 }
 
 /// The stored columns have the names of the `SELECT` list where they stand in it as they are.

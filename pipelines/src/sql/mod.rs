@@ -36,8 +36,9 @@ pub use diagnostic::render;
 /// The meaning of everything that a fingerprint covers: kernels, time-zone data, sketch seeds, key encoding. Raised when one
 /// of them changes, so that stored partials of another meaning are never merged with new ones.
 ///
-/// 2: a leap second in a text is a timestamp. 3: what is worked out of timestamps may be the end of the year 9999.
-pub const SEMANTICS_VERSION: u32 = 3;
+/// 2: a leap second in a text is a timestamp. 3: what is worked out of timestamps may be the end of the year 9999. 4: what rounding took
+/// away from a sum of doubles is stored as a double.
+pub const SEMANTICS_VERSION: u32 = 4;
 
 /// A text of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -144,3 +144,22 @@ fn deep_and_long_texts() {
     }
     assert!(plan(&text).is_err());
 }
+
+#[test]
+fn reserved_names_of_columns_are_stored_under_others() {
+    let sum = ["_state_", "_rest_", "_state__state_a", "_rest__state__rest_a", "a", "_rest_a"]
+        .map(|name| format!("SUM(score) AS \"{name}\""))
+        .join(", ");
+    let view = format!("CREATE MATERIALIZED VIEW v AS SELECT card, {sum} FROM payments GROUP BY card;");
+    let rows = "CREATE MATERIALIZED VIEW w AS SELECT score AS \"_state__state_a\", score AS \"_rest_\" FROM payments;";
+    for definition in [view.as_str(), rows] {
+        let catalog = plan(&[TABLES, definition].concat()).expect("it plans");
+        for core in catalog.views.values().filter_map(|view| view.core.as_ref()) {
+            let mut names: Vec<&str> = core.aggregates.iter().map(|call| call.name.as_str()).collect();
+            assert!(names.iter().all(|name| !name.is_empty() && !name.starts_with('_')), "{names:?}");
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), core.aggregates.len(), "{names:?}");
+        }
+    }
+}

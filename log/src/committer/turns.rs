@@ -2,7 +2,7 @@
 //!
 //! The caller then need not be woken, nor the thread: two switches between threads less, which take as long as writing 100 KB.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -25,7 +25,14 @@ pub(crate) struct Turns {
     thread: OnceLock<Thread>,
     /// The last sync beside the rounds.
     beside: Mutex<Option<JoinHandle<()>>>,
+    /// A sync beside the rounds that has ended, for whoever has the next turn.
+    ended: Mutex<Option<Syncing>>,
+    /// Whether there is one.
+    has_ended: AtomicBool,
 }
+
+/// Where rounds are done, while it is somebody's turn.
+type Turn<'a> = MutexGuard<'a, Option<Box<Rounds>>>;
 
 impl Turns {
     pub fn new(rounds: Rounds) -> Arc<Self> {
@@ -35,6 +42,8 @@ impl Turns {
             looks_again: AtomicBool::default(),
             thread: OnceLock::new(),
             beside: Mutex::default(),
+            ended: Mutex::default(),
+            has_ended: AtomicBool::default(),
         })
     }
 
@@ -65,7 +74,8 @@ impl Turns {
 
     /// Does a round if it is nobody else's turn and something waits for one. Otherwise the thread does it, and is called.
     pub fn try_round(self: &Arc<Self>) -> bool {
-        let Some(turn) = self.try_lock() else {
+        // Another's turn is mostly a sync, or so short that it ends meanwhile.
+        let Some(turn) = self.try_lock(SPINS) else {
             self.call();
             return false;
         };
@@ -83,9 +93,8 @@ impl Turns {
         matches!(done, Some((true, _)))
     }
 
-    /// Another's turn is mostly a sync, or so short that it ends meanwhile.
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Box<Rounds>>>> {
-        for _ in 0..SPINS {
+    fn try_lock(&self, spins: usize) -> Option<Turn<'_>> {
+        for _ in 0..spins {
             match self.rounds.try_lock() {
                 Ok(turn) => return Some(turn),
                 Err(TryLockError::Poisoned(turn)) => return Some(turn.into_inner()),
@@ -118,12 +127,37 @@ impl Turns {
         }
     }
 
-    fn hold<T>(
-        self: &Arc<Self>,
-        mut turn: MutexGuard<'_, Option<Box<Rounds>>>,
-        work: impl FnOnce(&mut Rounds) -> T,
-    ) -> Option<T> {
+    fn hold<T>(self: &Arc<Self>, turn: Turn<'_>, work: impl FnOnce(&mut Rounds) -> T) -> Option<T> {
+        let done = self.work(turn, work);
+        self.take_note();
+        done
+    }
+
+    /// Takes note of a sync that has ended, unless it is somebody's turn: then they do.
+    ///
+    /// The thread that synced does not wait for its turn. Where one append follows another it would be woken after each, and always find
+    /// that the next had begun.
+    fn take_note(self: &Arc<Self>) {
+        loop {
+            // What was done before this is seen by the one whose turn it is found to be, when their turn ends and they come here.
+            fence(Ordering::SeqCst);
+            if !self.has_ended.load(Ordering::Relaxed) {
+                return;
+            }
+            let Some(turn) = self.try_lock(1) else { return };
+            if self.work(turn, |_| ()).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn work<T>(self: &Arc<Self>, mut turn: Turn<'_>, work: impl FnOnce(&mut Rounds) -> T) -> Option<T> {
         let mut rounds = turn.take()?;
+        if self.has_ended.swap(false, Ordering::SeqCst)
+            && let Some(syncing) = self.ended().take()
+        {
+            rounds.synced_beside(syncing);
+        }
         let done = work(&mut rounds);
         if let Some(syncing) = rounds.begun_sync()
             && let Err(error) = self.sync_beside(syncing)
@@ -143,7 +177,9 @@ impl Turns {
         let turns = self.clone();
         let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
             syncing.run();
-            turns.wait(|rounds| rounds.synced_beside(syncing));
+            *turns.ended() = Some(syncing);
+            turns.has_ended.store(true, Ordering::SeqCst);
+            turns.take_note();
         })?;
         *self.last_beside() = Some(thread);
         Ok(())
@@ -156,6 +192,10 @@ impl Turns {
             // A panic there is one in the rounds, which closes the log.
             let _ = thread.join();
         }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Syncing>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last_beside(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {

@@ -57,8 +57,9 @@ pub(super) fn encode_small(number: i128, exponent: i32, into: &mut Vec<u8>) {
     let zeros = number.trailing_zeros();
     let magnitude = number.unsigned_abs() >> zeros;
     let leading = magnitude.leading_zeros() as usize / 8;
-    let (exponent, len) =
-        ((exponent + zeros as i32) as i16, 16 - leading as u16 | if number < 0 { 1 << 15 } else { 0 });
+    let exponent = (exponent + zeros as i32) as i16;
+    let sign = if number < 0 { 1 << 15 } else { 0 };
+    let len = (16 - leading as u16) | sign;
     let mut bytes = [0; 20];
     bytes[..2].copy_from_slice(&exponent.to_le_bytes());
     bytes[2..4].copy_from_slice(&len.to_le_bytes());

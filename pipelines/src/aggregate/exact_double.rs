@@ -150,6 +150,8 @@ impl Cell for ExactDouble {
             && let Some(sum) = short(ours + theirs, is_some | are_some)
         {
             *self = sum;
+        } else if let ExactDouble::Long(theirs) = other {
+            self.long().merge(theirs);
         } else {
             self.long().merge(&other.to_wide());
         }

@@ -25,16 +25,16 @@ def durable(context, producers, appends):
         runs["ours"] = context.ours("append", log, "--producers", producers, "--appends", appends, "--bytes", BYTES)
         return runs["ours"].json["seconds"], runs["ours"].peak_bytes
 
-    def raw():
+    def raw(*more):
         done = runs["ours"].json
-        ran = context.ours("raw", context.fresh("raw"), "--bytes", done["bytes"], "--writes", done["syncs"], "--sync")
+        ran = context.ours("raw", context.fresh("raw"), "--bytes", done["bytes"], "--writes", done["syncs"], "--sync", *more)
         # Each round had its own number of syncs: compare the time for as many.
         return ran.json["seconds"], ran.peak_bytes
 
     ours()
-    series = {"ours": measure.Series(), "raw": measure.Series()}
+    series = {"ours": measure.Series(), "raw": measure.Series(), "raw, into zeros": measure.Series()}
     for turn in range(context.rounds):
-        for name, run in (("ours", ours), ("raw", raw)):
+        for name, run in (("ours", ours), ("raw", raw), ("raw, into zeros", lambda: raw("--zeros"))):
             seconds, peak_bytes = run()
             series[name].seconds.append(seconds)
             series[name].peak_bytes = max(series[name].peak_bytes, peak_bytes)
@@ -45,7 +45,8 @@ def durable(context, producers, appends):
         ours=rate(done["records"], series["ours"].median),
         against="write + fdatasync of the same bytes in as many batches",
         theirs=rate(done["records"], series["raw"].median),
-        note=f"{done['records'] / done['syncs']:.1f} records per sync; median of {context.rounds}",
+        note=f"{done['records'] / done['syncs']:.1f} records per sync; {series['raw, into zeros'].median / series['ours'].median:.2f} "
+        f"of writes into zeros written before; median of {context.rounds}",
         raw={who: taken.json() for who, taken in series.items()},
         **at_least(series["raw"].median / series["ours"].median, 0.8),
     )

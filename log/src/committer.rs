@@ -208,7 +208,8 @@ impl Rounds {
             }
             pieces_left += run.frames.len();
             let producer = request.numbering.as_ref().map(|numbering| &numbering.producer);
-            let pending = |frames| Pending { request: id, producer: producer.cloned(), frames };
+            let durability = request.durability;
+            let pending = |frames| Pending { request: id, producer: producer.cloned(), durability, frames };
             waiting.extend(run.frames.into_iter().map(pending));
         }
         if pieces_left == 0 {

@@ -19,7 +19,7 @@
 //! # Segment
 //!
 //! A header, then the producers known when the segment was begun, if there were any (see `known.rs`), then record batches
-//! without gaps.
+//! without gaps. Zeros may follow, which batches will take the place of; the writer cuts them off when it seals the segment or closes.
 //!
 //! | byte | size | header field |
 //! | ---: | ---: | --- |
@@ -156,6 +156,11 @@ pub(crate) struct BatchHeader {
     /// Bytes of the body before its records.
     pub attribution_bytes: u32,
     pub body_crc: u32,
+}
+
+/// Whether nothing has been written where a batch's header would begin: a segment may have zeros after its records.
+pub(crate) fn is_unwritten(bytes: &[u8]) -> bool {
+    bytes.iter().take(BATCH_HEADER_BYTES).all(|byte| *byte == 0)
 }
 
 impl BatchHeader {

@@ -34,6 +34,10 @@ pub struct Options {
     /// How many files are synced at the same time. Default 16: they wait for the disk, and the file system commits its
     /// journal once for several.
     pub sync_threads: usize,
+    /// Ahead of records that are synced at once, up to so many bytes of a segment's file are filled with zeros (at first, as many as it
+    /// has records): a sync of what then takes their place need not make a new size and new places durable, and takes about half the time.
+    /// They are cut off when the segment is sealed or the log closed. Default 1 MiB, at most 1 GiB; 0: none.
+    pub reserve_bytes_max: u64,
     /// How many producers that number their records are remembered per source; of more, those that appended last. Default
     /// 1,000.
     pub producers_max: usize,
@@ -54,6 +58,7 @@ impl Default for Options {
             durability: Durability::Fsync,
             os_sync_interval: Duration::from_millis(20),
             sync_threads: 16,
+            reserve_bytes_max: MIB,
             producers_max: PRODUCERS_MAX,
             control_socket: None,
             files: Arc::new(OperatingSystem),
@@ -72,6 +77,7 @@ impl Options {
         within("record_bytes_max", self.record_bytes_max, 1024 * MIB)?;
         within("batch_bytes_max", self.batch_bytes_max, 1024 * MIB)?;
         within("queue_bytes_max", self.queue_bytes_max, u64::from(u32::MAX))?;
+        within("reserve_bytes_max", self.reserve_bytes_max.max(1), 1024 * MIB)?;
         within("producers_max", self.producers_max as u64, 100_000)?;
         within("sync_threads", self.sync_threads as u64, 64)
     }

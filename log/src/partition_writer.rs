@@ -16,18 +16,25 @@ use crate::partition::Partition;
 use crate::places::{PlacedRun, RecentPlaces};
 use crate::producers::Producers;
 use crate::segment::Segment;
-use crate::{LogError, Offset, Options, ProducerId, Result, files};
+use crate::{Durability, LogError, Offset, Options, ProducerId, Result, files};
 
 /// `IOV_MAX` on every system we know.
 const SLICES_MAX: usize = 1024;
 /// The batch's header, and what it says about producers.
 const SLICES_BEFORE: usize = 2;
+/// What a disk's blocks are multiples of.
+const BLOCK_BYTES: u64 = 4096;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// For so many batches like the last one zeros are written ahead, or for none: zeros take their time, too.
+const RESERVED_BATCHES: u64 = 8;
 
 /// Frames waiting to be written, and which append they belong to.
 pub(crate) struct Pending {
     pub request: u64,
     /// Who numbers the records, if anyone does.
     pub producer: Option<ProducerId>,
+    /// Whether it is acknowledged after a sync.
+    pub durability: Durability,
     /// Without any record, they wait for those before them.
     pub frames: Frames,
 }
@@ -43,6 +50,8 @@ pub(crate) struct PartitionWriter {
     pub durable_offset: Offset,
     pub last_time_micros: i64,
     pub pending: VecDeque<Pending>,
+    /// Up to where the active segment's file has been filled with zeros; there are none if that is not above its records.
+    pub reserved: u64,
     /// Where the latest numbered records are.
     pub recent: RecentPlaces,
 }
@@ -97,6 +106,9 @@ impl PartitionWriter {
             let append_time_micros = now_micros.max(self.last_time_micros);
             let attributed = producers.map(|producers| self.attribute(&taken, append_time_micros, producers));
             bytes = self.write(&taken, frames_bytes, append_time_micros, &attributed.unwrap_or_default())?;
+            if taken.iter().any(|piece| piece.durability == Durability::Fsync) {
+                self.reserve(bytes, options);
+            }
         }
         let mut written = Written::with_capacity(pieces);
         for piece in taken {
@@ -151,6 +163,42 @@ impl PartitionWriter {
         Ok(u64::from(header.bytes))
     }
 
+    /// Sees to zeros ahead of the records, after a batch of so many bytes. That they cannot be written is no harm.
+    fn reserve(&mut self, batch_bytes: u64, options: &Options) {
+        let end = self.active.index().end.at;
+        if end < self.reserved {
+            return;
+        }
+        let room = options.segment_bytes_max.saturating_sub(end);
+        let wanted = (end - self.active.begin).min(options.reserve_bytes_max).min(room);
+        if wanted < RESERVED_BATCHES * batch_bytes {
+            return;
+        }
+        let reserved = (end + wanted).next_multiple_of(BLOCK_BYTES);
+        let mut at = end;
+        while at < reserved {
+            let zeros = &ZEROS[..(reserved - at).min(ZEROS.len() as u64) as usize];
+            if let Err(error) = self.active.file.write_all_at(zeros, at) {
+                let segment = self.active.path.display();
+                tracing::warn!(%error, %segment, "could not write ahead; appends to this segment take longer");
+                self.reserved = u64::MAX;
+                return;
+            }
+            at += zeros.len() as u64;
+        }
+        self.reserved = reserved;
+    }
+
+    /// Cuts off what was written ahead. Should a power failure bring it back, whoever opens the log next does so.
+    fn cut_reserve(&mut self) -> Result<()> {
+        let end = self.active.index().end.at;
+        self.reserved = 0;
+        if self.active.file_bytes()? > end {
+            self.active.file.set_bytes(end).map_err(LogError::stopped(&self.active.path))?;
+        }
+        Ok(())
+    }
+
     /// Says that everything below `end` is durable, after it has been synced.
     pub fn publish(&mut self, end: Offset) -> Result<()> {
         self.head_file.write(end).map_err(LogError::into_stopped)?;
@@ -159,8 +207,9 @@ impl PartitionWriter {
         Ok(())
     }
 
-    /// Leaves a head file at rest in which both slots say the same.
+    /// Leaves a segment without zeros after its records, and a head file at rest in which both slots say the same.
     pub fn rest(&mut self) -> Result<()> {
+        self.cut_reserve()?;
         self.head_file.write(self.durable_offset)?;
         self.head_file.write(self.durable_offset)?;
         self.head_file.sync()
@@ -169,6 +218,7 @@ impl PartitionWriter {
     /// Seals the active segment, all of which must be durable, and begins the next with what is known of producers.
     pub fn roll(&mut self, now_micros: i64, known: &Known) -> Result<()> {
         debug_assert!(!self.is_dirty());
+        self.cut_reserve()?;
         let shared = &self.shared;
         let (disk, dir) = (&shared.disk, &shared.dir);
         let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros, known)?;

@@ -6,7 +6,8 @@
 //! header names the durable offset that its writer knew. A batch written at level `fsync` has nothing unsynced before it, so
 //! any good batch behind a bad one proves damage. Only then is the rest of the file a *torn tail*, which is set aside. (At
 //! level `os` several batches may be unsynced when the machine loses power, and the disk may have kept a later one but not an
-//! earlier: the later one's header does not claim the earlier, and they are set aside together.)
+//! earlier: the later one's header does not claim the earlier, and they are set aside together.) Nothing but zeros is no tail: a writer
+//! fills the file with them ahead of the records, and they are cut off.
 //!
 //! The same walk finds out what the partition knows about producers; what the partitions of a source know together is what its
 //! producers are told.
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::attribution::{self, Attribution};
 use crate::file_log::Shared;
-use crate::file_system::{read_exact, read_fully};
+use crate::file_system::{FileHandle, read_exact, read_fully};
 use crate::files::Disk;
 use crate::format::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, SEGMENT_VERSION};
 use crate::head::HeadFile;
@@ -236,6 +237,7 @@ pub(crate) fn open_partition(
         durable_offset: end.offset,
         last_time_micros: times.map_or(last_time_micros, |(_, last)| last),
         pending: Default::default(),
+        reserved: 0,
         recent,
     };
     Ok((writer, known))
@@ -274,7 +276,11 @@ fn check_sealed(
         return Ok(summary.last_time);
     }
     if let Some((place, reason)) = scan(&segment, 0, &mut |_, _| {})? {
-        return Err(segment.damaged(place.at, &reason));
+        if last_written(&segment, place)? > place.at {
+            return Err(segment.damaged(place.at, &reason));
+        }
+        let file = files::open(disk, &segment.path, OpenMode::Write)?;
+        cut(&*file, &segment.path, place)?;
     }
     let index = segment.index();
     if index.end.offset != next {
@@ -323,11 +329,31 @@ fn scan_active(
     if durable > place.offset {
         return Err(segment.damaged(place.at, &format!("{reason}; its records were durable (the head is {durable})")));
     }
+    let written = last_written(segment, place)?;
+    if written == place.at {
+        // Zeros ahead of the records.
+        cut(&*segment.file, &segment.path, place)?;
+        return Ok(None);
+    }
     if let Some((follower, durable)) = claim_after(segment, place)? {
         let reason = format!("{reason}; its records were durable (the batch at byte {follower} knew {durable} to be)");
         return Err(segment.damaged(place.at, &reason));
     }
-    set_aside(disk, segment, source, partition, place, reason).map(Some)
+    set_aside(disk, segment, source, partition, place, written - place.at, reason).map(Some)
+}
+
+/// Where what is not zero ends, behind `place`.
+fn last_written(segment: &Segment, place: Place) -> Result<u64> {
+    let mut window = Window::new(segment)?;
+    let (mut at, mut written) = (place.at, place.at);
+    while at < window.file_bytes {
+        let bytes = window.get(at, 1)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            written = at + last as u64 + 1;
+        }
+        at += bytes.len().max(1) as u64;
+    }
+    Ok(written)
 }
 
 /// Checks every batch of a segment and extends its index over them; `learn` is told which records are whose. Of batches below
@@ -386,13 +412,14 @@ fn claim_after(segment: &Segment, bad: Place) -> Result<Option<(u64, Offset)>> {
     Ok(None)
 }
 
-/// Copies everything from `place` on into a file of its own, durably, and cuts it off the segment.
+/// Copies so many bytes from `place` on into a file of its own, durably, and cuts the segment off there.
 fn set_aside(
     disk: &Disk,
     segment: &Segment,
     source: &str,
     partition: u32,
     place: Place,
+    bytes: u64,
     reason: String,
 ) -> Result<TornTail> {
     let dir = segment.path.parent().unwrap_or(Path::new("."));
@@ -405,7 +432,6 @@ fn set_aside(
         again += 1;
     }
     let kept_in = name(again);
-    let bytes = segment.file_bytes()? - place.at;
     let mut torn = Vec::new();
     let mut at = place.at;
     let copy = disk.open(&kept_in, OpenMode::CreateNew).map_err(LogError::io("create", &kept_in))?;
@@ -417,10 +443,15 @@ fn set_aside(
     }
     copy.sync_all().map_err(LogError::io("fsync", &kept_in))?;
     files::sync_dir(disk, dir)?;
-    segment.file.set_bytes(place.at).map_err(LogError::io("cut", &segment.path))?;
-    segment.file.sync_all().map_err(LogError::io("fsync", &segment.path))?;
+    cut(&*segment.file, &segment.path, place)?;
     let (source, segment) = (source.to_owned(), segment.path.clone());
     Ok(TornTail { source, partition, segment, byte_offset: place.at, bytes, offset: place.offset, kept_in, reason })
+}
+
+/// Cuts a segment's file off at `place`, durably.
+fn cut(file: &dyn FileHandle, path: &Path, place: Place) -> Result<()> {
+    file.set_bytes(place.at).map_err(LogError::io("cut", path))?;
+    file.sync_all().map_err(LogError::io("fsync", path))
 }
 
 /// Makes all batches durable that are not known to be. They are written again first: after a failed `fsync` the operating

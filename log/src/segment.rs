@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::file_system::read_fully;
 use crate::files::{Disk, OpenFile};
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES, SegmentHeader, is_unwritten};
 use crate::index::{Place, SegmentIndex};
 use crate::known::{self, BLOCK_HEADER_BYTES, Known};
 use crate::read_buffer::ReadBuffer;
@@ -131,12 +131,15 @@ impl Segment {
                 self.index().remember(next);
                 return Ok(Found::Batches(found));
             }
+            if next == place {
+                return Ok(Found::EndsAt(place.offset));
+            }
             place = next;
         }
     }
 
     /// Reads about `want` bytes of file: the batches that begin there, without those that end at or below `from`. Returns the place
-    /// after them, too.
+    /// after them, too: the same one where the records end.
     fn read_at(
         &self,
         begin: Place,
@@ -151,6 +154,9 @@ impl Segment {
         loop {
             let (filled, used) = (buffer.filled(), (place.at - begin.at) as usize);
             if place.offset >= to || used as u64 >= want || (used > 0 && filled.len() - used < BATCH_HEADER_BYTES) {
+                break;
+            }
+            if is_unwritten(&filled[used..]) {
                 break;
             }
             let header = self.header(&filled[used..], place)?;
@@ -183,17 +189,17 @@ impl Segment {
     /// Where the batch with `offset`, a durable one, begins, if that is known or few reads of large batches' headers tell it; else
     /// `offset`. The end of the segment if it is not in it.
     pub fn divide(&self, offset: Offset) -> Result<std::result::Result<Offset, Offset>> {
-        let file_bytes = self.file_bytes()?;
         let end = self.index().end;
         if offset < end.offset {
             return Ok(Ok(self.index().floor(offset).offset));
         }
-        let mut found = false;
+        let (mut found, mut ends) = (false, true);
         let place = self.walk(end, |_, header| {
             found = header.end_offset() > offset;
-            !found && is_large(u64::from(header.bytes))
+            ends = !found && is_large(u64::from(header.bytes));
+            ends
         })?;
-        Ok(if place.at >= file_bytes { Err(place.offset) } else { Ok(if found { place.offset } else { offset }) })
+        Ok(if ends { Err(place.offset) } else { Ok(if found { place.offset } else { offset }) })
     }
 
     /// Where to begin looking for `offset`. Extends the index up to it if need be.
@@ -206,7 +212,7 @@ impl Segment {
     }
 
     /// Goes from batch to batch by their headers, beginning at `place`, for as long as `go_on` says, extending the index on
-    /// the way. Returns the place of the first batch that `go_on` refused, or the end of the file.
+    /// the way. Returns the place of the first batch that `go_on` refused, or the end of the records.
     fn walk(&self, mut place: Place, mut go_on: impl FnMut(Place, &BatchHeader) -> bool) -> Result<Place> {
         let file_bytes = self.file_bytes()?;
         let (mut buffer, mut buffer_at, mut batch_bytes) = (Bytes::new(), 0, self.index().last_batch_bytes);
@@ -217,7 +223,11 @@ impl Segment {
                 buffer = self.load(place.at, window.min(file_bytes - place.at))?;
                 buffer_at = place.at;
             }
-            let header = self.header(&buffer[(place.at - buffer_at) as usize..], place)?;
+            let bytes = &buffer[(place.at - buffer_at) as usize..];
+            if is_unwritten(bytes) {
+                break;
+            }
+            let header = self.header(bytes, place)?;
             self.check_inside(&header, place, file_bytes)?;
             if !go_on(place, &header) {
                 return Ok(place);
@@ -291,13 +301,10 @@ impl Segment {
         Ok(buffer.into())
     }
 
-    /// Fills a buffer, which begins at byte `at` of the file, up to `bytes` bytes. If the file has become shorter, to its end.
+    /// Fills a buffer, which begins at byte `at` of the file, up to `bytes` bytes. If the file has become shorter, as it does when the
+    /// segment is sealed, to its end.
     fn load_up_to(&self, buffer: &mut ReadBuffer, at: u64, bytes: u64) -> Result<()> {
-        buffer.read_up_to(&*self.file, at, bytes as usize).map_err(LogError::io("read", &self.path))?;
-        if buffer.filled().is_empty() {
-            return Err(self.damaged(at, "the file was cut while it was read"));
-        }
-        Ok(())
+        buffer.read_up_to(&*self.file, at, bytes as usize).map_err(LogError::io("read", &self.path))
     }
 
     /// The header at `place`, which must be good and continue the offsets.

@@ -53,6 +53,7 @@ pub(crate) fn create(
             durable_offset: 0,
             last_time_micros: i64::MIN,
             pending: Default::default(),
+            reserved: 0,
             recent: RecentPlaces::of(partitions),
         });
     }

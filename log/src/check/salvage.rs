@@ -119,6 +119,8 @@ pub(super) fn salvage(bytes: &[u8], place: Place<'_>) -> Salvage {
                 continue;
             }
             Ok(header) => format!("a batch begins with offset {} where {expected} is expected", header.base_offset),
+            // What was filled with zeros ahead of the records.
+            Err(_) if bytes[at..].iter().all(|byte| *byte == 0) => break,
             Err(reason) => reason.to_owned(),
         };
         found.bad.push(bad(at, expected, &reason));

@@ -49,7 +49,8 @@ impl Rounds {
         let writers = self.log.writers[request.slots.clone()].iter_mut();
         let mut waits = 0;
         for writer in writers.filter(|writer| !writer.pending.is_empty()) {
-            writer.pending.push_back(Pending { request: id, producer: None, frames: Default::default() });
+            let (durability, frames) = (request.durability, Default::default());
+            writer.pending.push_back(Pending { request: id, producer: None, durability, frames });
             waits += 1;
         }
         waits

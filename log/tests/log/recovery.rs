@@ -72,13 +72,84 @@ fn tails_torn_twice_at_one_place_are_both_kept() {
 }
 
 #[test]
-fn a_file_system_that_grew_the_file_with_zeros_left_a_torn_tail() {
+fn zeros_after_the_records_are_cut_off_and_what_is_in_them_is_a_torn_tail() {
+    for (zeros, written) in [(3_000_000, None), (1, None), (3_000_000, Some(2_000_000)), (60, Some(50))] {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, begins) = three_batches(dir.path());
+        let file = fs::File::options().write(true).open(&segment).unwrap();
+        file.set_len(begins[3] + zeros).unwrap();
+        if let Some(at) = written {
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", begins[3] + at).unwrap();
+        }
+        let reader = FileLog::open_reader(dir.path()).unwrap();
+        assert_eq!(payloads(&reader, 0, 0).len(), 3);
+        let log = reopen(dir.path()).unwrap();
+        let torn: Vec<u64> = log.recovery().torn.iter().map(|torn| torn.bytes).collect();
+        assert_eq!(torn, written.map(|at| at + 1).as_slice());
+        assert_eq!(fs::metadata(&segment).unwrap().len(), begins[3]);
+        assert_eq!(payloads(&log, 0, 0).len(), 3);
+    }
+}
+
+#[test]
+fn zeros_where_durable_records_were_are_damage() {
     let dir = tempfile::tempdir().unwrap();
     let (segment, begins) = three_batches(dir.path());
-    fs::File::options().write(true).open(&segment).unwrap().set_len(begins[3] + 3_000_000).unwrap();
-    let log = reopen(dir.path()).unwrap();
-    assert_eq!(log.recovery().torn[0].bytes, 3_000_000);
-    assert_eq!(payloads(&log, 0, 0).len(), 3);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[begins[2] as usize..].fill(0);
+    fs::write(&segment, &bytes).unwrap();
+    let LogError::Damaged { byte_offset, .. } = reopen(dir.path()).unwrap_err() else { panic!("it is damaged") };
+    assert_eq!(byte_offset, begins[2]);
+    let reader = FileLog::open_reader(dir.path()).unwrap();
+    let error = reader.read("s", 0, 2, 3, 1 << 20).unwrap_err();
+    assert!(error.to_string().contains("but 2 was durable"), "{error}");
+    let found = watershed_log::check::check(dir.path(), &Default::default()).unwrap();
+    let lost = watershed_log::check::LogDamage::Records { unreadable: vec![2..3] };
+    assert!(found.findings.iter().any(|finding| finding.damage == lost), "{found:?}");
+}
+
+/// The bytes of all segments of a log with small ones, while it is written to and at rest.
+fn segments_with(reserve_bytes_max: u64, durability: Durability) -> [Vec<Vec<u8>>; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { reserve_bytes_max, durability, segment_bytes_max: 20_000, ..Options::default() };
+    let log = open(dir.path(), options, 1);
+    let reader = FileLog::open_reader(dir.path()).unwrap();
+    for number in 0..700 {
+        let payload = format!("{number:050}");
+        assert_eq!(append(&log, 0, payload.clone()), number);
+        if durability == Durability::Fsync {
+            assert_eq!(payloads(&reader, 0, number), [payload.into_bytes()]);
+        }
+    }
+    let all = || files(dir.path(), 0, "segment").iter().map(|path| fs::read(path).unwrap()).collect();
+    let written = all();
+    // As a killed process leaves it.
+    let killed = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(dir.path().join(".")).arg(killed.path()).status();
+    assert!(copied.unwrap().success());
+    let _ = fs::remove_file(killed.path().join("lock"));
+    let found = watershed_log::check::check(killed.path(), &Default::default()).unwrap();
+    assert_eq!(found.findings, []);
+    let reopened = reopen(killed.path()).unwrap();
+    assert_eq!(reopened.recovery(), Default::default());
+    assert_eq!(payloads(&reopened, 0, 0).len() as u64, append(&reopened, 0, "after"));
+    log.close().unwrap();
+    [written, all()]
+}
+
+#[test]
+fn zeros_ahead_of_the_records_are_seen_by_nobody() {
+    let [without, at_rest_without] = segments_with(0, Durability::Fsync);
+    let [with, at_rest] = segments_with(1 << 20, Durability::Fsync);
+    assert!(without == at_rest_without && at_rest == at_rest_without);
+    let (active, sealed) = with.split_last().unwrap();
+    assert!(sealed.len() > 2);
+    assert!(sealed == &at_rest[..sealed.len()], "sealed segments end with their records");
+    let records = &at_rest[sealed.len()];
+    assert!(active.len() > records.len() && active.len() <= 20_000 + 4096, "{}", active.len());
+    assert!(active.starts_with(records) && active[records.len()..].iter().all(|byte| *byte == 0));
+    let [written, at_rest] = segments_with(1 << 20, Durability::Os);
+    assert!(written == at_rest, "what is not synced at once needs none");
 }
 
 #[test]

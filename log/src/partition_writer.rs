@@ -189,7 +189,8 @@ impl PartitionWriter {
         self.reserved = reserved;
     }
 
-    /// Cuts off what was written ahead. Should a power failure bring it back, whoever opens the log next does so.
+    /// Cuts off what was written ahead. Should a power failure bring it back, whoever opens the log next does so: of the active segment
+    /// all is looked at.
     fn cut_reserve(&mut self) -> Result<()> {
         let end = self.active.index().end.at;
         self.reserved = 0;
@@ -219,6 +220,8 @@ impl PartitionWriter {
     pub fn roll(&mut self, now_micros: i64, known: &Known) -> Result<()> {
         debug_assert!(!self.is_dirty());
         self.cut_reserve()?;
+        // Also if a writer that died had cut it: where its records end is durable before another segment follows.
+        self.active.file.sync_all().map_err(LogError::stopped(&self.active.path))?;
         let shared = &self.shared;
         let (disk, dir) = (&shared.disk, &shared.dir);
         let next = create_segment(disk, dir, &shared.source, shared.partition, self.next_offset, now_micros, known)?;

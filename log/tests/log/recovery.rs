@@ -104,7 +104,8 @@ fn zeros_where_durable_records_were_are_damage() {
     let error = reader.read("s", 0, 2, 3, 1 << 20).unwrap_err();
     assert!(error.to_string().contains("but 2 was durable"), "{error}");
     let found = watershed_log::check::check(dir.path(), &Default::default()).unwrap();
-    let lost = watershed_log::check::LogDamage::Records { unreadable: vec![2..3] };
+    let gone: std::ops::Range<u64> = 2..3;
+    let lost = watershed_log::check::LogDamage::Records { unreadable: vec![gone] };
     assert!(found.findings.iter().any(|finding| finding.damage == lost), "{found:?}");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The caller then need not be woken, nor the thread: two switches between threads less, which take as long as writing 100 KB.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -27,8 +27,6 @@ pub(crate) struct Turns {
     beside: Mutex<Option<JoinHandle<()>>>,
     /// A sync beside the rounds that has ended, for whoever has the next turn.
     ended: Mutex<Option<Syncing>>,
-    /// Whether there is one.
-    has_ended: AtomicBool,
 }
 
 /// Where rounds are done, while it is somebody's turn.
@@ -43,7 +41,6 @@ impl Turns {
             thread: OnceLock::new(),
             beside: Mutex::default(),
             ended: Mutex::default(),
-            has_ended: AtomicBool::default(),
         })
     }
 
@@ -138,12 +135,8 @@ impl Turns {
     /// The thread that synced does not wait for its turn. Where one append follows another it would be woken after each, and always find
     /// that the next had begun.
     fn take_note(self: &Arc<Self>) {
-        loop {
-            // What was done before this is seen by the one whose turn it is found to be, when their turn ends and they come here.
-            fence(Ordering::SeqCst);
-            if !self.has_ended.load(Ordering::Relaxed) {
-                return;
-            }
+        // Whoever has the turn looks here after it: either that is before this sync ended, and the turn is free now, or they find it.
+        while self.ended().is_some() {
             let Some(turn) = self.try_lock(1) else { return };
             if self.work(turn, |_| ()).is_none() {
                 return;
@@ -153,9 +146,8 @@ impl Turns {
 
     fn work<T>(self: &Arc<Self>, mut turn: Turn<'_>, work: impl FnOnce(&mut Rounds) -> T) -> Option<T> {
         let mut rounds = turn.take()?;
-        if self.has_ended.swap(false, Ordering::SeqCst)
-            && let Some(syncing) = self.ended().take()
-        {
+        let ended = self.ended().take();
+        if let Some(syncing) = ended {
             rounds.synced_beside(syncing);
         }
         let done = work(&mut rounds);
@@ -178,7 +170,6 @@ impl Turns {
         let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
             syncing.run();
             *turns.ended() = Some(syncing);
-            turns.has_ended.store(true, Ordering::SeqCst);
             turns.take_note();
         })?;
         *self.last_beside() = Some(thread);

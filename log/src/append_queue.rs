@@ -1,17 +1,17 @@
 //! The way of an append to the committer: encoded by the caller's thread, bounded in bytes, answered once.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::commands::{Command, Commands};
 use crate::committer::Turns;
 use crate::format::{FRAME_PREFIX_BYTES, encode_frame, frame_at};
 use crate::places::{PlacedRun, place};
 use crate::{
-    Append, AppendFuture, Appended, Durability, LogError, Numbered, NumberedFuture, Numbering, Offset, Options,
-    Position, Result,
+    Append, AppendFuture, Appended, Durability, LogError, Numbered, NumberedFuture, Numbering, Offset, Options, Result,
 };
 
 /// Charged for each append on top of its records, so that a flood of empty records is bounded too.
@@ -82,19 +82,10 @@ pub(crate) struct Submitted<'a> {
     pub durability: Option<Durability>,
 }
 
-/// What the committer is asked to do.
-pub(crate) enum Command {
-    Append(Request),
-    CreateSource { name: String, partitions: u32, reply: oneshot::Sender<Result<()>> },
-    Seal { slots: std::ops::Range<usize>, reply: oneshot::Sender<Result<()>> },
-    Retain { below: Position, appended_before_micros: i64, reply: oneshot::Sender<Result<Vec<crate::Deleted>>> },
-    Close { reply: oneshot::Sender<Result<()>> },
-}
-
 /// The bounded queue.
 #[derive(Clone)]
 pub(crate) struct AppendQueue {
-    commands: mpsc::Sender<Command>,
+    commands: Commands,
     turns: Arc<Turns>,
     room: Arc<Semaphore>,
     queue_bytes_max: u64,
@@ -123,7 +114,7 @@ impl Drop for Waiting {
 }
 
 impl AppendQueue {
-    pub fn new(commands: mpsc::Sender<Command>, turns: Arc<Turns>, options: &Options) -> Self {
+    pub fn new(commands: Commands, turns: Arc<Turns>, options: &Options) -> Self {
         Self {
             commands,
             turns,
@@ -142,7 +133,7 @@ impl AppendQueue {
         command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
     ) -> Result<oneshot::Receiver<Result<T>>> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| LogError::Closed)?;
+        self.commands.send(command(reply))?;
         Ok(answer)
     }
 
@@ -223,7 +214,7 @@ impl AppendQueue {
         match self.room.clone().try_acquire_many_owned(share) {
             Ok(permit) => {
                 request.permit = Some(permit);
-                Ok(self.commands.send(Command::Append(request)).map_err(|_| LogError::Closed))
+                Ok(self.commands.send(Command::Append(request)))
             }
             Err(_) => Err(request),
         }
@@ -232,7 +223,7 @@ impl AppendQueue {
     async fn wait_and_enter(&self, mut request: Request, share: u32) -> Result<()> {
         let permit = self.room.clone().acquire_many_owned(share).await;
         request.permit = Some(permit.map_err(|_| LogError::Closed)?);
-        self.commands.send(Command::Append(request)).map_err(|_| LogError::Closed)?;
+        self.commands.send(Command::Append(request))?;
         // Whoever waits for it may have done its rounds already.
         self.turns.call();
         Ok(())

@@ -12,14 +12,15 @@ mod turns;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use self::beside::Beside;
 pub(crate) use self::turns::Turns;
-use crate::append_queue::{Command, Placed, Request};
+use crate::append_queue::{Placed, Request};
+use crate::commands::{Command, Taken};
 use crate::file_log::Shared;
 use crate::options::Counters;
 use crate::partition::Partition;
@@ -42,7 +43,7 @@ struct InFlight {
 }
 
 pub(crate) struct Committer {
-    pub commands: mpsc::Receiver<Command>,
+    pub commands: Taken,
     pub options: Options,
     pub clock: Arc<dyn Clock>,
     pub shared: Arc<Shared>,
@@ -117,10 +118,10 @@ impl Rounds {
 
     /// Takes all commands that are there and does those that are not appends. The one that closes the log is the last.
     pub fn take_waiting(&mut self) {
-        while !self.closed
-            && let Ok(command) = self.log.commands.try_recv()
-        {
-            self.take(command);
+        for command in self.log.commands.take() {
+            if !self.closed {
+                self.take(command);
+            }
         }
     }
 

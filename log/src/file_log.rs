@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::append_queue::{AppendQueue, Command, Submitted};
+use crate::append_queue::{AppendQueue, Submitted};
+use crate::commands::Command;
 use crate::committer::{Committer, Rounds, Turns};
 use crate::files::Disk;
 use crate::lock::WriterLock;
@@ -21,7 +22,7 @@ use crate::sync_pool::SyncPool;
 use crate::{
     Append, AppendFuture, Appended, Clock, Deleted, Durability, EventLog, FileSystem, LogError, LogStats, Numbered,
     NumberedFuture, Numbering, Offset, OperatingSystem, Options, Position, RecordChunk, RecoveryReport, Result,
-    event_log, files, follow, recovery, sources,
+    commands, event_log, files, follow, recovery, sources,
 };
 
 /// A source that this handle knows.
@@ -197,7 +198,7 @@ impl FileLog {
         let Recovered { writers, producers, report: recovery } =
             recovery::open_all(&shared, options.producers_max, clock.now_micros(), sync_threads)?;
         let (heads, heads_seen) = watch::channel(shared.head()?);
-        let (commands, taken) = mpsc::channel();
+        let (commands, taken) = commands::channel();
         let counters = Arc::new(Counters::default());
         let starting = |error| LogError::io("start the threads of the log in", dir)(error);
         let turns = Turns::new(rounds(Committer {

@@ -47,6 +47,7 @@ mod append_queue;
 mod attribution;
 pub mod check;
 mod clock;
+mod commands;
 mod committer;
 pub mod contract;
 mod error;

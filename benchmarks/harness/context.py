@@ -16,6 +16,8 @@ class Context:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "watershed"
         self.quick = options.quick
         self.rounds = options.rounds or (1 if options.quick else 5)
+        self.close_rounds = 1 if options.quick else 2 * self.rounds + 1
+        """Where both sides do nearly the same work, and the machine's noise is larger than what is between them."""
         self.home = options.home or cache / "benchmarks"
         self.out = (options.out or (self.home / "quick" if self.quick else REPOSITORY / "benchmarks/results")).resolve()
         self.work = self.home / "work"

@@ -2,6 +2,7 @@
 
 import statistics
 
+from harness import measure
 from harness.entry import Entry, at_least, at_most, rate, size
 from rows import answers
 from rows.batch import run_ours
@@ -77,26 +78,35 @@ def restart(context):
     """With about 1 GB of log above the cut."""
     count = context.size(6_400_000, 64_000)
     project = context.inputs.without_batch(context.inputs.project(context.inputs.payments(count)))
-    full_rate, starts = [], []
-    for _ in range(1 + context.rounds):
-        full_rate.append(context.ours("replay", project).json["seconds"])
-        starts.append(context.ours("restart", project, SCAN))
-    full_rate, starts = full_rate[1:], starts[1:]  # Without the warm-up.
+    starts = []
+
+    def restart():
+        ran = context.ours("restart", project, SCAN)
+        starts.append(ran.json)
+        return ran.json["caught_up_seconds"], ran.peak_bytes
+
+    def replay():
+        ran = context.ours("replay", project)
+        return ran.json["seconds"], ran.peak_bytes
+
+    series = measure.in_turns({"restart": restart, "replay": replay}, context.close_rounds, context.say)
+    del starts[0]  # The warm-up.
     log_bytes = sum(file.stat().st_size for file in (project / "log").rglob("*.segment")) or sum(
         file.stat().st_size for file in (project / "log").rglob("*") if file.is_file()
     )
-    median = lambda name: statistics.median(start.json[name] for start in starts)
-    replay = statistics.median(full_rate)
+    median = lambda name: statistics.median(start[name] for start in starts)
+    ours, full_rate = series["restart"], series["replay"]
     return [
         Entry(
             work=f"restart with {size(log_bytes)} of log above the cut",
-            ours=f"caught up after {median('caught_up_seconds'):.2f} s",
+            ours=f"caught up after {ours.median:.2f} s",
             against="replay at full rate",
-            theirs=f"{replay:.2f} s ({rate(count, replay)})",
-            memory=size(max(start.peak_bytes for start in starts)),
-            note=f"recovery of the log {median('recovery_seconds'):.3f} s; the first answer, a scan, after {median('first_answer_seconds'):.2f} s; median of {context.rounds}",
-            raw={"starts": [start.json for start in starts], "replays": full_rate},
-            **at_most(median("caught_up_seconds") / replay, 1.0),
+            theirs=f"{full_rate.median:.2f} s ({rate(count, full_rate.median)})",
+            memory=size(ours.peak_bytes),
+            note=f"recovery of the log {median('recovery_seconds'):.3f} s; the first answer, a scan, after {median('first_answer_seconds'):.2f} s; "
+            f"median of {len(starts)}",
+            raw={"starts": starts, **{who: taken.json() for who, taken in series.items()}},
+            **at_most(ours.median / full_rate.median, 1.0),
         )
     ]
 

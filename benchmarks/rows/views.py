@@ -16,7 +16,7 @@ def ten_views(context):
     ten = context.inputs.beside(one, ("payments.sql", "card_minute.sql", "ten_views.sql"), "ten")
     contestants = {"ten views": run_ours(context, ten), "one view": run_ours(context, one)}
     series = measure.in_turns(contestants, context.rounds, context.say)
-    return [compared(context, count, series, "ten views on one source", "ten views", "one view", 3)]
+    return [compared(count, series, "ten views on one source", "ten views", "one view", 3)]
 
 
 def exact_sums(context):
@@ -27,18 +27,18 @@ def exact_sums(context):
     exact = context.inputs.project(payments, ("payments.sql", DOUBLES.format(aggregate="SUM")), "exact")
     plain = context.inputs.beside(exact, ("payments.sql", DOUBLES.format(aggregate="MAX")), "plain")
     contestants = {"exact sum of doubles": run_ours(context, exact), "plain (MAX)": run_ours(context, plain)}
-    series = measure.in_turns(contestants, context.rounds, context.say)
-    return [compared(context, count, series, "exact sums of doubles, the whole run", "exact sum of doubles", "plain (MAX)", 1.05)]
+    series = measure.in_turns(contestants, context.close_rounds, context.say)
+    return [compared(count, series, "exact sums of doubles, the whole run", "exact sum of doubles", "plain (MAX)", 1.05)]
 
 
-def compared(context, count, series, work, ours, theirs, aim):
+def compared(count, series, work, ours, theirs, aim):
     return Entry(
         work=work,
         ours=f"{series[ours].median:.2f} s",
         against=f"our run, {theirs}",
         theirs=f"{series[theirs].median:.2f} s ({rate(count, series[theirs].median)})",
         memory=f"{size(series[ours].peak_bytes)} / {size(series[theirs].peak_bytes)}",
-        note=f"median of {context.rounds}",
+        note=f"median of {len(series[ours].seconds)}",
         raw={who: taken.json() for who, taken in series.items()},
         **at_most(series[ours].median / series[theirs].median, aim),
     )

@@ -307,29 +307,15 @@ impl FileLog {
         closed
     }
 
-    /// Queues an append. Nobody does it yet.
-    fn queue(
-        &self,
-        source: &str,
+    /// What the queue of appends is given, and whose queue that is.
+    fn submitted<'a>(
+        &'a self,
+        source: &'a str,
         records: Vec<Append>,
         durability: Option<Durability>,
-    ) -> Result<(&Writer, AppendFuture)> {
+    ) -> Result<(&'a Writer, Submitted<'a>)> {
         let (writer, found) = (self.writer()?, self.source(source)?);
-        let submitted = Submitted { source, slots: found.slots(), records, durability };
-        Ok((writer, writer.queue.submit(submitted)))
-    }
-
-    /// The same for records that a producer numbers.
-    fn queue_numbered(
-        &self,
-        source: &str,
-        numbering: Numbering,
-        records: Vec<Append>,
-        durability: Option<Durability>,
-    ) -> Result<(&Writer, NumberedFuture)> {
-        let (writer, found) = (self.writer()?, self.source(source)?);
-        let submitted = Submitted { source, slots: found.slots(), records, durability };
-        Ok((writer, writer.queue.submit_numbered(submitted, numbering)))
+        Ok((writer, Submitted { source, slots: found.slots(), records, durability }))
     }
 
     fn writer(&self) -> Result<&Writer> {
@@ -419,7 +405,8 @@ impl EventLog for FileLog {
     }
 
     fn submit(&self, source: &str, records: Vec<Append>, durability: Option<Durability>) -> AppendFuture {
-        called(self.queue(source, records, durability))
+        let submitted = self.submitted(source, records, durability);
+        called(submitted.map(|(writer, submitted)| (writer, writer.queue.submit(submitted))))
     }
 
     fn submit_numbered(
@@ -429,17 +416,18 @@ impl EventLog for FileLog {
         records: Vec<Append>,
         durability: Option<Durability>,
     ) -> NumberedFuture {
-        called(self.queue_numbered(source, numbering, records, durability))
+        let submitted = self.submitted(source, records, durability);
+        called(submitted.map(|(writer, submitted)| (writer, writer.queue.submit_numbered(submitted, numbering))))
     }
 
     fn append(&self, source: &str, records: Vec<Append>) -> Result<Appended> {
-        let (writer, append) = self.queue(source, records, None)?;
-        writer.wait_for(append)
+        let (writer, submitted) = self.submitted(source, records, None)?;
+        writer.wait_for(writer.queue.submit(submitted))
     }
 
     fn append_numbered(&self, source: &str, numbering: Numbering, records: Vec<Append>) -> Result<Numbered> {
-        let (writer, append) = self.queue_numbered(source, numbering, records, None)?;
-        writer.wait_for(append)
+        let (writer, submitted) = self.submitted(source, records, None)?;
+        writer.wait_for(writer.queue.submit_numbered(submitted, numbering))
     }
 
     fn retain(&self, below: &Position, appended_before_micros: i64) -> Result<Vec<Deleted>> {

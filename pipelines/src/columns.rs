@@ -144,7 +144,7 @@ pub(crate) fn finished_texts(name: &str, texts: MutableBinaryViewArray<str>) -> 
 pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Column {
     let mut bytes = Vec::new();
     let Some(first) = (0..rows).find(|row| append(*row, &mut bytes)) else {
-        return null_column(name, rows, &pl::DataType::Binary);
+        return Column::full_null(name.into(), rows, &pl::DataType::Binary);
     };
     let mut array = MutableBinaryViewArray::<[u8]>::with_capacity(rows);
     array.extend_null(first);
@@ -157,11 +157,6 @@ pub(crate) fn binary_rows(name: &str, rows: usize, mut append: impl FnMut(usize,
         }
     }
     BinaryChunked::with_chunk(name.into(), array.into()).into_column()
-}
-
-/// A column of NULLs, which takes no memory.
-pub(crate) fn null_column(name: &str, rows: usize, data_type: &pl::DataType) -> Column {
-    Column::full_null(name.into(), rows, data_type)
 }
 
 pub(crate) fn double_column(name: &str, values: Vec<f64>, validity: Option<Bitmap>) -> Column {

@@ -139,7 +139,7 @@ pub(crate) trait Aggregate: Clone + Debug + Send + Sync + 'static {
     }
     /// Results and rests; with [`Stored::FinishedAndRest`] only.
     fn finish_with_rests(&self, name: &str, cells: &[Self::Cell]) -> Result<Rounded, PipelineError> {
-        let rests = columns::null_column(name, cells.len(), &polars::prelude::DataType::Float64);
+        let rests = Column::full_null(name.into(), cells.len(), &polars::prelude::DataType::Float64);
         Ok(Rounded { finished: self.finish(name, cells)?, rests, tell_all: false })
     }
     /// Adds its rest to a cell that was restored from its result; `None` if it is not the rest of such a cell.
@@ -224,7 +224,7 @@ impl<A: Aggregate> Accumulator for Cells<A> {
         };
         let states = match A::STORED {
             Stored::Finished => None,
-            _ if tell_all => Some(columns::null_column(name, self.cells.len(), &polars::prelude::DataType::Binary)),
+            _ if tell_all => Some(Column::full_null(name.into(), self.cells.len(), &polars::prelude::DataType::Binary)),
             stored => Some(columns::binary_rows(name, self.cells.len(), |row, into| {
                 let cell = &self.cells[row];
                 let untold = stored == Stored::States || !self.aggregate.tells_all(cell);

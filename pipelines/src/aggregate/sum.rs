@@ -147,7 +147,7 @@ impl Aggregate for DoubleSum {
         let of_values = columns::bitmap(cells.iter().map(ExactDouble::is_some));
         let of_rests = columns::bitmap(rests.iter().map(|rest| *rest != 0.0 && !rest.is_nan()));
         let rests = match of_rests.as_ref().is_some_and(|bits| bits.set_bits() == 0) {
-            true => columns::null_column(name, cells.len(), &polars::prelude::DataType::Float64),
+            true => Column::full_null(name.into(), cells.len(), &polars::prelude::DataType::Float64),
             false => columns::double_column(name, rests, of_rests),
         };
         Ok(Rounded { finished: columns::double_column(name, finished, of_values), rests, tell_all })

@@ -103,7 +103,8 @@ fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
     let mut add = |input: usize, from: usize, rows: usize, at: usize| {
         stretches.push(Stretch { input: input as u32, from: from as u32, rows: rows as u32, at: at as u32 });
     };
-    while let Some(Reverse((head, input))) = heads.pop() {
+    let mut least = heads.pop();
+    while let Some(Reverse((head, input))) = least {
         // Everything below the next smallest head comes from this input.
         let mut start = next[input];
         let end = match heads.peek() {
@@ -121,9 +122,15 @@ fn stretches(inputs: &[&EncodedKeys]) -> Vec<Stretch> {
             last = Some(inputs[input].get(end - 1));
         }
         next[input] = end;
-        if end < inputs[input].len() {
-            heads.push(Reverse((inputs[input].get(end), input)));
-        }
+        least = match end < inputs[input].len() {
+            true => {
+                let head = Reverse((inputs[input].get(end), input));
+                // One step in the heap instead of two: the head takes the place of the one that is below it.
+                let other = heads.peek_mut().filter(|other| **other > head);
+                Some(other.map_or(head, |mut other| std::mem::replace(&mut *other, head)))
+            }
+            false => heads.pop(),
+        };
     }
     stretches
 }

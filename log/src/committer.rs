@@ -1,7 +1,7 @@
 //! The committer: the one writer.
 //!
 //! It works in rounds, one at a time: on its thread or on that of a caller who waits for an append ([`Turns`]) or, where the log is
-//! stepped, when asked to ([`Rounds::step`]). A round takes all that is waiting, writes at most one batch to each partition, syncs each touched file
+//! stepped, when asked to ([`Rounds::step`]). A round takes all that is waiting when it begins, writes at most one batch to each partition, syncs each touched file
 //! once (several at a time, [`SyncPool`]), publishes the new heads and acknowledges. What arrives meanwhile waits for the next
 //! round and shares its syncs. One batch per partition and round means that at most one batch of a partition is ever
 //! unsynced at level `fsync`, which is what lets recovery tell a torn tail from damage.

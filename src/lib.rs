@@ -53,6 +53,7 @@ pub mod demo;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod huge_pages;
 mod logging;
 pub mod output;
 mod project;
@@ -60,6 +61,7 @@ mod report;
 mod signal;
 
 pub use error::Error;
+pub use huge_pages::HugePages;
 pub use project::{
     AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Fsck, FsckChecked, FsckFinding, FsckOptions,
     FsckRepair, FsckVerdict, Ledger, Lines, Project, ProjectBuilder, QueryLimits, QueryOptions, RejectedRecord,

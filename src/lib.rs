@@ -53,7 +53,6 @@ pub mod demo;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod huge_pages;
 mod logging;
 pub mod output;
 mod project;
@@ -61,7 +60,6 @@ mod report;
 mod signal;
 
 pub use error::Error;
-pub use huge_pages::HugePages;
 pub use project::{
     AppendOptions, AppendReport, BatchOptions, DeadLetter, Difference, Fsck, FsckChecked, FsckFinding, FsckOptions,
     FsckRepair, FsckVerdict, Ledger, Lines, Project, ProjectBuilder, QueryLimits, QueryOptions, RejectedRecord,

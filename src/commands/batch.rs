@@ -9,7 +9,6 @@ use crate::{
     BatchOptions,
     cli::{Context, Exit},
     error::Error,
-    huge_pages,
     output::{Format, Rows, progress_bar},
 };
 
@@ -44,7 +43,6 @@ impl Progress for Bar {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
-    huge_pages::want();
     let project = context.project()?;
     let template = "{bar:30} {human_pos}/{human_len} records, {per_sec} {msg}";
     let bar = progress_bar(ProgressBar::new(0), template);

@@ -3,7 +3,6 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::{error::PipelineError, key::EncodedKeys};
 
@@ -11,12 +10,20 @@ use crate::{error::PipelineError, key::EncodedKeys};
 const BLOCK: usize = 32;
 /// No key has this number.
 const NO_NUMBER: u32 = u32::MAX;
+/// A place that no key has. (Written when a table is made: a page that the system is to fill with zeros is a fault each.)
+const FREE: Place = Place { hash: 0, number: NO_NUMBER };
+/// Places of the smallest table.
+const LEAST_PLACES: usize = 16;
 
 /// Distinct keys, numbered in the order in which they came.
+///
+/// A hash table with linear probing, whose places take 8 bytes: a look-up mostly reads one line of it, and which one is known before anything is
+/// read. (Where a table has its control bytes elsewhere, as hashbrown's, it is two, one after the other.)
 #[derive(Clone, Default)]
 pub(crate) struct Groups {
     keys: EncodedKeys,
-    table: HashTable<Place>,
+    /// A power of two of them, or none yet. A key has the first free one from that on which its hash says.
+    places: Vec<Place>,
     // The numbers never leave a builder, so this hash need not be stable.
     hasher: FixedState,
 }
@@ -29,9 +36,8 @@ struct Place {
 }
 
 impl Place {
-    /// The table goes by the lowest bits and by the highest: here they are all of the kept hash's.
-    fn table_hash(hash: u32) -> u64 {
-        u64::from(hash) << 32 | u64::from(hash)
+    fn is_free(&self) -> bool {
+        self.number == NO_NUMBER
     }
 }
 
@@ -60,36 +66,77 @@ impl Groups {
     /// The table is larger than the caches, so that a look-up is a chain of loads from memory: table, place of the key, key. For a block
     /// of keys they are done step by step, and the processor waits for many at a time.
     pub(crate) fn number_all(&mut self, keys: &EncodedKeys, into: &mut Vec<u32>) {
-        let (mut hashes, mut candidates) = ([0; BLOCK], [NO_NUMBER; BLOCK]);
+        let (mut hashes, mut candidates) = ([0; BLOCK], [FREE; BLOCK]);
+        self.make_room();
         for begin in (0..keys.len()).step_by(BLOCK) {
             let block = begin..(begin + BLOCK).min(keys.len());
             for (hash, index) in hashes.iter_mut().zip(block.clone()) {
                 *hash = self.hash(keys.get(index));
             }
             for (candidate, hash) in candidates.iter_mut().zip(&hashes[..block.len()]) {
-                // Nearly always the one, or there is none.
-                let found = self.table.find(Place::table_hash(*hash), |place| place.hash == *hash);
-                *candidate = found.map_or(NO_NUMBER, |place| place.number);
+                *candidate = self.places[self.first(*hash)];
+            }
+            for (candidate, hash) in candidates.iter_mut().zip(&hashes[..block.len()]) {
+                let mut at = self.first(*hash);
+                while !candidate.is_free() && candidate.hash != *hash {
+                    at = self.next(at);
+                    *candidate = self.places[at];
+                }
             }
             for ((candidate, hash), index) in candidates.iter().zip(&hashes).zip(block) {
                 let key = keys.get(index);
-                let is_it = *candidate != NO_NUMBER && self.keys.get(*candidate as usize) == key;
-                into.push(if is_it { *candidate } else { self.number_hashed(key, *hash) });
+                // Nearly always the one, or there is none.
+                let is_it = !candidate.is_free() && self.keys.get(candidate.number as usize) == key;
+                into.push(if is_it { candidate.number } else { self.number_hashed(key, *hash) });
             }
         }
     }
 
     fn number_hashed(&mut self, key: &[u8], hash: u32) -> u32 {
-        let Groups { keys, table, .. } = self;
-        let same = |place: &Place| place.hash == hash && keys.get(place.number as usize) == key;
-        match table.entry(Place::table_hash(hash), same, |place| Place::table_hash(place.hash)) {
-            Entry::Occupied(entry) => entry.get().number,
-            Entry::Vacant(entry) => {
-                let number = keys.len() as u32;
-                entry.insert(Place { hash, number });
-                keys.push(key);
-                number
+        self.make_room();
+        let mut at = self.first(hash);
+        while let place = self.places[at]
+            && !place.is_free()
+        {
+            if place.hash == hash && self.keys.get(place.number as usize) == key {
+                return place.number;
             }
+            at = self.next(at);
+        }
+        let number = self.keys.len() as u32;
+        self.places[at] = Place { hash, number };
+        self.keys.push(key);
+        number
+    }
+
+    /// Where a key with this hash is looked for first.
+    #[inline]
+    fn first(&self, hash: u32) -> usize {
+        hash as usize & (self.places.len() - 1)
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        (at + 1) & (self.places.len() - 1)
+    }
+
+    /// Makes the table larger where one more key would take over two thirds of it.
+    #[inline]
+    fn make_room(&mut self) {
+        if (self.keys.len() + 1) * 3 > self.places.len() * 2 {
+            self.grow();
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let places = vec![FREE; (self.places.len() * 2).max(LEAST_PLACES)];
+        for place in std::mem::replace(&mut self.places, places).into_iter().filter(|place| !place.is_free()) {
+            let mut at = self.first(place.hash);
+            while !self.places[at].is_free() {
+                at = self.next(at);
+            }
+            self.places[at] = place;
         }
     }
 
@@ -102,7 +149,7 @@ impl Groups {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.table.capacity() * (size_of::<Place>() + 1)
+        self.keys.memory_bytes() + self.places.capacity() * size_of::<Place>()
     }
 }
 
@@ -134,5 +181,17 @@ mod tests {
                 prop_assert_eq!(groups.len(), expected.len());
             }
         }
+    }
+
+    #[test]
+    fn a_table_grows_with_its_keys() {
+        let mut keys = EncodedKeys::default();
+        (0..100_000u32).for_each(|key| keys.push(&key.to_be_bytes()));
+        let (mut groups, mut numbers) = (Groups::default(), Vec::new());
+        for _ in 0..2 {
+            groups.number_all(&keys, &mut numbers);
+        }
+        assert!(numbers.iter().copied().eq((0..100_000).chain(0..100_000)));
+        assert!(groups.places.len() * 2 >= groups.len() * 3 && groups.places.len() < groups.len() * 4);
     }
 }

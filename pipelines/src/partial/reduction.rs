@@ -250,13 +250,14 @@ impl Reducing {
 
 fn add_distinct(values: &mut Groups, rows: &Rows, argument: &TypedColumn) -> Result<(), PipelineError> {
     values.check_room(rows.groups.len())?;
-    let mut key = Vec::new();
+    let (mut keys, mut key) = (EncodedKeys::default(), Vec::new());
     rows.for_each(Some(argument), |group, row| {
         key.clear();
         key.extend_from_slice(&(group as u32).to_be_bytes());
         encode_cell(argument, row, &mut key);
-        values.number(&key);
+        keys.push(&key);
     });
+    values.number_all(&keys, &mut Vec::with_capacity(keys.len()));
     Ok(())
 }
 
